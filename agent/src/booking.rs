@@ -1,0 +1,265 @@
+//! Bookings: maintenance appointments opened for incidents, and the orders that carry them to the
+//! vendor.
+//!
+//! A booking is planned purely ([`plan`]), written with its orders in one transaction, and only then
+//! sent ([`dispatch`]). An order's key and bytes never change after that.
+
+pub mod dispatch;
+pub mod plan;
+pub mod slot;
+pub mod text;
+
+use bellwether_probes::Family;
+use chrono::{DateTime, Utc};
+use data_encoding::BASE32_NOPAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    incident::{Cause, Evidence},
+    site::{Room, School, Vendor},
+};
+
+/// What a booking is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Something is beyond its limit.
+    Fault,
+    /// A component changed its version; the vendor checks that the room still works.
+    UpgradeCheck,
+}
+
+impl Kind {
+    /// The word used in JSON and texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::UpgradeCheck => "upgrade_check",
+        }
+    }
+}
+
+/// Where a booking stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Planned and durable; no channel has taken it yet.
+    Holding,
+    /// A channel has taken the request.
+    Requested,
+    /// No channel can carry it: a person must act.
+    NeedsHuman,
+    /// Withdrawn, because what it was for went away.
+    Cancelled,
+}
+
+impl State {
+    /// All states, in the order of a booking's life.
+    pub const ALL: [Self; 4] = [Self::Holding, Self::Requested, Self::NeedsHuman, Self::Cancelled];
+
+    /// The word used in JSON, labels and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Holding => "holding",
+            Self::Requested => "requested",
+            Self::NeedsHuman => "needs_human",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the booking is over: a new fault of the same scope, family and cause opens another.
+    pub fn ended(self) -> bool {
+        self == Self::Cancelled
+    }
+}
+
+/// How soon somebody should come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// At the next regular visit.
+    Low,
+    /// Within five working days.
+    Normal,
+    /// Within one working day.
+    High,
+    /// Before the next lesson.
+    Critical,
+}
+
+impl Severity {
+    /// The word used in JSON and texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// How far two versions are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// The first number differs.
+    Major,
+    /// The second number differs.
+    Minor,
+    /// The third number differs.
+    Patch,
+    /// Anything else: a build number, a package revision, a name.
+    Other,
+}
+
+/// A component that changed its version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionChange {
+    /// The component.
+    pub component: String,
+    /// The version before.
+    pub old: String,
+    /// The version after.
+    pub new: String,
+    /// How far they are apart.
+    pub kind: ChangeKind,
+    /// When the new version was first seen.
+    pub at: DateTime<Utc>,
+}
+
+/// A component and the version that it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentState {
+    /// The component.
+    pub component: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// A span of time that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Its start.
+    pub start: DateTime<Utc>,
+    /// Its end.
+    pub end: DateTime<Utc>,
+}
+
+/// A maintenance appointment. This shape is the JSON of `folder`, of a webhook's `data` and of
+/// `bookings show --json`; its schema is `tests/booking.schema.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Booking {
+    /// See [`booking_key`].
+    pub key: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// Where it stands.
+    pub state: State,
+    /// How soon somebody should come; rises with evidence, never falls.
+    pub severity: Severity,
+    /// The room or component concerned.
+    pub scope: String,
+    /// The family of its metrics.
+    pub family: Family,
+    /// What the fault is blamed on.
+    pub cause: Cause,
+    /// How many bookings of this scope, family and cause ended before.
+    pub epoch: u32,
+    /// When it was planned.
+    pub opened_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When all of its series were back within their limits.
+    pub recovered_at: Option<DateTime<Utc>>,
+    /// The school and the person to call.
+    pub school: School,
+    /// The room.
+    pub room: Room,
+    /// The vendor.
+    pub vendor: Vendor,
+    /// Name of the time zone in which people read the times.
+    pub timezone: String,
+    /// What runs in the room.
+    pub versions: Vec<ComponentState>,
+    /// Version changes of the last 30 days, newest first; for an `upgrade_check` the ones to check.
+    pub changes: Vec<VersionChange>,
+    /// What was measured.
+    pub evidence: Vec<Evidence>,
+    /// The times that are asked for, best first.
+    pub wanted: Vec<Window>,
+    /// What a complete booking would have and this one has not, as key paths of the config.
+    pub missing: Vec<String>,
+    /// Number of the newest order.
+    pub op_seq: u32,
+}
+
+impl Booking {
+    /// Whether it says everything that a vendor needs.
+    pub fn complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+}
+
+/// What an order asks of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Open the booking at the vendor's.
+    Open,
+    /// Say what changed.
+    Update,
+    /// Withdraw it.
+    Cancel,
+}
+
+impl Operation {
+    /// The word used in JSON and in the type of an event.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Update => "update",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// One intended call to a channel, durable before it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// `booking_key + "." + op_seq`: the idempotency key.
+    pub op_key: String,
+    /// The booking it belongs to.
+    pub booking_key: String,
+    /// Its number within the booking; orders of a booking are sent in this order per channel.
+    pub op_seq: u32,
+    /// Name of the channel in the config.
+    pub channel: String,
+    /// What it asks.
+    pub operation: Operation,
+    /// When it was planned.
+    pub created_at: DateTime<Utc>,
+    /// The exact bytes to send, as the channel's `request` rendered them.
+    pub body: String,
+}
+
+/// Derives a booking's key: `bw1-` and 26 characters of base32 over the SHA-256 of its identity.
+///
+/// `ledger_id` is drawn once per database, so that two boxes never share a key; `epoch` counts ended
+/// bookings, so that the same fault gets a new key after it was closed.
+pub fn booking_key(ledger_id: &str, vendor: &str, scope: &str, family: &str, cause: &str, epoch: u32) -> String {
+    let mut hash = Sha256::new();
+    for part in [ledger_id, vendor, scope, family, cause, &epoch.to_string()] {
+        // The length keeps ("a", "bc") and ("ab", "c") apart.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let text = BASE32_NOPAD.encode(&hash.finalize()).to_ascii_lowercase();
+    format!("bw1-{}", &text[..26])
+}
+
+/// The key of a booking's order number `op_seq`.
+pub fn op_key(booking_key: &str, op_seq: u32) -> String {
+    format!("{booking_key}.{op_seq}")
+}

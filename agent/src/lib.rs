@@ -1,0 +1,38 @@
+//! What bellwether thinks: it judges readings, remembers, books maintenance and exports.
+//!
+//! ```text
+//! schedule   when a probe is due                                   pure
+//! rule       how one metric is judged                              pure
+//! judge      (rule, state, reading, now) → (state, verdict)        pure
+//! incident   verdicts → open faults                                pure
+//! booking    incidents → bookings → orders                         pure, but for `dispatch`
+//! inspection conclude(): all of the above for one inspection       pure
+//! store      what must survive, one transaction a conclusion       shell
+//! channel    one way to reach the vendor: request() pure, send()   shell
+//! export     snapshot → Prometheus families                        pure
+//! ```
+//!
+//! Invariants:
+//! - Absence never heals: without a reading nothing closes.
+//! - [`Memory`] changes only after the store took the change.
+//! - An order's bytes are fixed when it is planned and are durable before they are sent.
+//! - One open booking per scope, family and cause.
+//! - Nothing here takes a reading, reads a clock or draws a random number by itself; `dispatch`,
+//!   `channel` and `store` do I/O and are given the time.
+
+pub mod booking;
+pub mod channel;
+pub mod export;
+pub mod incident;
+pub mod inspection;
+pub mod judge;
+pub mod rule;
+pub mod schedule;
+pub mod site;
+pub mod store;
+
+pub use booking::{Booking, Order};
+pub use incident::Incident;
+pub use inspection::{Conclusion, Inspection, Memory, conclude};
+pub use rule::Rules;
+pub use site::Site;

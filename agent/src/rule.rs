@@ -1,0 +1,5 @@
+//! Rules: how one metric is judged.
+
+/// All rules of a config.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rules {}

@@ -1,0 +1,179 @@
+//! Plain data of one call: what was sent, what came back, and when. The analyses are pure
+//! functions of it; it can be written to a file and analysed again. It holds numbers only: no
+//! sample and no pixel, ours or anyone's.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds on the monotonic clock since the start of the call.
+pub type Nanos = i64;
+
+/// Which of the two tracks of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stream {
+    /// Opus.
+    Audio,
+    /// H.264.
+    Video,
+}
+
+impl Stream {
+    /// Both, in the order of export.
+    pub const ALL: [Self; 2] = [Self::Audio, Self::Video];
+
+    /// The value of the `stream` label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+
+    /// RTP clock rate in hertz.
+    pub fn clock_rate(self) -> u32 {
+        match self {
+            Self::Audio => 48_000,
+            Self::Video => 90_000,
+        }
+    }
+}
+
+/// A packet we sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SentPacket {
+    /// Its track.
+    pub stream: Stream,
+    /// RTP sequence number, extended beyond 16 bits, counting from the first packet of the track.
+    pub sequence: u64,
+    /// RTP time stamp.
+    pub rtp_time: u32,
+    /// xxh3-64 of the RTP payload.
+    pub hash: u64,
+    /// Length of the payload in bytes.
+    pub bytes: u32,
+    /// Whether the hash names this packet alone (parameter sets repeat, and are not unique).
+    pub unique: bool,
+    /// When its media was due to be sent by the pacer.
+    pub due: Nanos,
+    /// Right before the system call that sent it first; `None` if it never reached the socket.
+    pub at: Option<Nanos>,
+}
+
+/// A packet that came back. Repeats are listed again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReceivedPacket {
+    /// Its track.
+    pub stream: Stream,
+    /// RTP sequence number as the far end numbers it, extended.
+    pub sequence: u64,
+    /// RTP time stamp as the far end writes it.
+    pub rtp_time: u32,
+    /// xxh3-64 of the RTP payload.
+    pub hash: u64,
+    /// Kernel receive time stamp.
+    pub at: Nanos,
+    /// When the program saw it; the difference to `at` is this box's own lateness.
+    pub seen: Nanos,
+}
+
+/// A picture we sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SentFrame {
+    /// Frame counter in the time code, extended.
+    pub counter: u64,
+    /// Its capture time: the instant its content stands for.
+    pub captured: Nanos,
+}
+
+/// A picture that was decoded and whose time code was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecodedFrame {
+    /// Frame counter read from the time code, extended.
+    pub counter: u64,
+    /// When the decoder handed it out.
+    pub at: Nanos,
+    /// Kernel receive time stamp of the packet that completed it.
+    pub completed: Nanos,
+    /// Whether the two strips of the time code disagreed (slice loss).
+    pub torn: bool,
+}
+
+/// A marker (coded chirp) we sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SentMarker {
+    /// Running number of the marker: the second of the test signal it stands in.
+    pub index: u64,
+    /// Up-chirp (`true`) or its reverse.
+    pub up: bool,
+    /// The instant its first sample stands for.
+    pub generated: Nanos,
+}
+
+/// A marker found in decoded sound.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeardMarker {
+    /// Up-chirp (`true`) or its reverse.
+    pub up: bool,
+    /// When its first sample arrived: kernel receive stamp of the packet that carries it, plus the
+    /// position inside of the packet, codec look-ahead removed.
+    pub at: Nanos,
+    /// Peak over second peak of the matched filter, in decibels.
+    pub margin_db: f64,
+}
+
+/// Duration of one phase of connecting, in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// `signalling`, `ice`, `dtls`.
+    pub name: String,
+    /// Its duration.
+    pub seconds: f64,
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capture {
+    /// Version of this format: 1.
+    pub format: u32,
+    /// Wall clock at the start of the call.
+    pub started_at: DateTime<Utc>,
+    /// Wall clock at its end.
+    pub ended_at: DateTime<Utc>,
+    /// Where the call went: `reflector` is the embedded far end, a self-test of this box.
+    pub target: String,
+    /// Phases of connecting, in order.
+    pub phases: Vec<Phase>,
+    /// From the start until DTLS was done, in seconds.
+    pub connect_seconds: f64,
+    /// From the start until the first decoded sound.
+    pub first_sound: Option<Nanos>,
+    /// From the start until the first decoded picture with our time code.
+    pub first_frame: Option<Nanos>,
+    /// First instant of steady sending; before it, packets and frames warm up.
+    pub media_start: Nanos,
+    /// When sending ended; packets sent before it had at least 500 ms to come back.
+    pub media_end: Nanos,
+    /// Pictures per second that were to be sent.
+    pub frame_rate: f64,
+    /// Everything sent on either track.
+    pub sent: Vec<SentPacket>,
+    /// Everything received, in order of arrival.
+    pub received: Vec<ReceivedPacket>,
+    /// Pictures sent.
+    pub frames_sent: Vec<SentFrame>,
+    /// Pictures decoded, in order of decoding.
+    pub frames_decoded: Vec<DecodedFrame>,
+    /// Markers sent.
+    pub markers_sent: Vec<SentMarker>,
+    /// Markers heard.
+    pub markers_heard: Vec<HeardMarker>,
+    /// Round trips of connectivity checks, in seconds.
+    pub round_trips: Vec<f64>,
+    /// How late a periodic timer of 5 ms fired, each time, in nanoseconds.
+    pub overshoots: Vec<Nanos>,
+    /// Wall clock minus monotonic clock at the end, less the same at the start, in nanoseconds.
+    pub clock_drift: Nanos,
+    /// Datagrams the kernel dropped at our socket, and packets we dropped ourselves.
+    pub dropped: u64,
+}

@@ -1,0 +1,376 @@
+//! The one vocabulary: every metric with its unit, polarity, family, scale and labels.
+//!
+//! A metric is exported as `bellwether_NAME_UNIT`; the same NAME stands in config
+//! (`[metrics.NAME]`), in JSON and in booking texts. Nothing else may invent a name.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Unit;
+
+/// Which direction is worse for the people in the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worse {
+    /// Larger is worse.
+    Up,
+    /// Smaller is worse.
+    Down,
+    /// Farther from zero is worse, on either side.
+    AwayFromZero,
+    /// Neither: the value is exported and shown, and cannot carry a limit.
+    Neither,
+}
+
+/// How changes of a metric are compared, with the size a person would notice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scale {
+    /// Compared as a factor; the number is the material factor.
+    Log(f64),
+    /// Compared as a difference; the number is the material difference in base units.
+    Linear(f64),
+}
+
+/// Metrics that degrade together and make one booking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// The network between the box and the media server.
+    Net,
+    /// The picture.
+    Video,
+    /// The sound.
+    Audio,
+    /// Sound against picture.
+    Sync,
+    /// The box, its programs and the pages it serves.
+    App,
+}
+
+impl Family {
+    /// The word used in keys, JSON and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Net => "net",
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Sync => "sync",
+            Self::App => "app",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The names of labels. The set is closed: rooms and buildings are never labels of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// Part of a connection's setup or of a page's answer.
+    Phase,
+    /// `audio` or `video`.
+    Stream,
+    /// `receive`, `transmit`, `read`, `write`.
+    Direction,
+    /// `min`, `p50`, `p95`, `p99`, `mean`.
+    Stat,
+    /// A disk, network card, sensor.
+    Device,
+    /// A mount point.
+    Mount,
+    /// A classroom component or a named process.
+    Component,
+}
+
+impl Label {
+    /// The label's name on a series.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Phase => "phase",
+            Self::Stream => "stream",
+            Self::Direction => "direction",
+            Self::Stat => "stat",
+            Self::Device => "device",
+            Self::Mount => "mount",
+            Self::Component => "component",
+        }
+    }
+}
+
+/// What is known of a metric beside its values.
+#[derive(Debug)]
+pub struct Spec {
+    /// Name without prefix and unit: `media_round_trip`.
+    pub name: &'static str,
+    /// Base unit of every value.
+    pub unit: Unit,
+    /// Direction that is worse.
+    pub worse: Worse,
+    /// Scale and material change.
+    pub scale: Scale,
+    /// Family of the booking it can cause.
+    pub family: Family,
+    /// Labels of its series beside `probe`.
+    pub labels: &'static [Label],
+    /// The one `stat` that limits judge, where the metric has several.
+    pub judged_stat: Option<&'static str>,
+    /// What it means, one sentence, as `# HELP` shows it.
+    pub help: &'static str,
+    /// The same for people who read Chinese.
+    pub title_zh: &'static str,
+}
+
+macro_rules! metrics {
+    ($($variant:ident $name:literal $unit:ident $worse:ident $scale:ident($material:literal) $family:ident
+       [$($label:ident)*] $judged:expr, $zh:literal, $help:literal;)+) => {
+        /// A metric. Its [`Spec`] says everything that is fixed about it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs, reason = "each variant is documented by its `help`")]
+        pub enum Metric { $($variant),+ }
+
+        impl Metric {
+            /// All metrics, in the order of export.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Everything that is fixed about the metric.
+            pub fn spec(self) -> &'static Spec {
+                match self {
+                    $(Self::$variant => &Spec {
+                        name: $name,
+                        unit: Unit::$unit,
+                        worse: Worse::$worse,
+                        scale: Scale::$scale($material),
+                        family: Family::$family,
+                        labels: &[$(Label::$label),*],
+                        judged_stat: $judged,
+                        help: $help,
+                        title_zh: $zh,
+                    }),+
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    // The call. Delays are loops: from this box through the far end back to this box, on one clock.
+    MediaSuccess "media_success" One Down Linear(1.0) Net [] None, "通话可用",
+        "1 if the call connected and carried media that could be decoded, 0 if not.";
+    MediaConnect "media_connect" Seconds Up Log(1.5) Net [] None, "通话接通时间",
+        "Time from the start of the call until media can flow.";
+    MediaConnectPhase "media_connect_phase" Seconds Up Log(1.5) Net [Phase] None, "接通各阶段时间",
+        "Time of one phase of connecting.";
+    MediaFirstFrame "media_first_frame" Seconds Up Log(1.5) Video [] None, "首帧时间",
+        "Time from the start of the call until the first picture was decoded.";
+    MediaFirstSound "media_first_sound" Seconds Up Log(1.5) Audio [] None, "首声时间",
+        "Time from the start of the call until the first sound was decoded.";
+    MediaRoundTrip "media_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "网络往返时间",
+        "Round trip of connectivity checks to the far end.";
+    MediaPacketDelay "media_packet_delay" Seconds Up Log(1.4) Net [Stream Stat] Some("p95"), "数据包环回时延",
+        "Loop delay of media packets by kernel time stamps.";
+    MediaAudioDelay "media_audio_delay" Seconds Up Log(1.3) Audio [Stat] Some("p95"), "声音环回时延",
+        "Loop delay of sound from generation to decoding, codec delay removed.";
+    MediaVideoDelay "media_video_delay" Seconds Up Log(1.3) Video [Stat] Some("p95"), "画面环回时延",
+        "Loop delay of the picture from generation to decoding.";
+    MediaJitter "media_jitter" Seconds Up Log(1.5) Net [Stream] None, "抖动",
+        "Mean interarrival jitter as RFC 3550 defines it.";
+    MediaDelayVariation "media_delay_variation" Seconds Up Log(1.5) Net [Stream Stat] Some("p95"), "时延变化",
+        "Packet delay variation above the smallest delay of the call (RFC 5481).";
+    MediaLoss "media_loss" Ratio Up Linear(0.01) Net [Stream] None, "丢包率",
+        "Share of packets missing before repair.";
+    MediaResidualLoss "media_residual_loss" Ratio Up Linear(0.005) Net [Stream] None, "修复后丢包率",
+        "Share of packets that never arrived, repair included.";
+    MediaLatePackets "media_late_packets" Ratio Up Linear(0.005) Net [Stream] None, "迟到包比例",
+        "Share of packets too late for the reference jitter buffer.";
+    MediaRepairedPackets "media_repaired_packets" Ratio Up Linear(0.01) Net [Stream] None, "修复包比例",
+        "Share of packets that arrived only after a repeat was asked for.";
+    MediaReordering "media_reordering" Ratio Up Linear(0.005) Net [Stream] None, "乱序率",
+        "Share of packets that arrived behind a later one (RFC 4737).";
+    MediaSkew "media_skew" Seconds AwayFromZero Linear(0.04) Sync [] None, "音画不同步",
+        "Picture delay minus sound delay, codec constants removed; positive: sound early (BT.1359).";
+    MediaFrameRate "media_frame_rate" Hertz Down Linear(3.0) Video [] None, "帧率",
+        "New pictures decoded per second.";
+    MediaFrameRatio "media_frame_ratio" Ratio Down Linear(0.10) Video [] None, "帧到达率",
+        "Pictures decoded of pictures sent.";
+    MediaFreezes "media_freezes" One Up Linear(1.0) Video [] None, "卡顿次数",
+        "Freezes during the call by the rule of W3C webrtc-stats.";
+    MediaFreezeRatio "media_freeze_ratio" Ratio Up Linear(0.01) Video [] None, "卡顿时间占比",
+        "Share of the call during which the picture was frozen.";
+    MediaSenderLateness "media_sender_lateness" Seconds Neither Log(2.0) App [Stat] None, "本机发送滞后",
+        "How late this box sent its own test signal.";
+    MediaTimerOvershoot "media_timer_overshoot" Seconds Neither Log(2.0) App [Stat] None, "本机定时滞后",
+        "How late a periodic 5 ms timer fired on this box during the call.";
+
+    // The box.
+    CpuUtilization "cpu_utilization" Ratio Up Linear(0.12) App [] None, "CPU 使用率",
+        "Busy share of all processors since the last run.";
+    CpuBusiestCoreUtilization "cpu_busiest_core_utilization" Ratio Up Linear(0.12) App [] None, "最忙核心使用率",
+        "Busy share of the busiest processor since the last run.";
+    CpuSteal "cpu_steal" Ratio Up Linear(0.05) App [] None, "CPU 被抢占率",
+        "Share of processor time taken by the hypervisor.";
+    LoadAverage "load_average" One Up Log(1.5) App [] None, "系统负载",
+        "Runnable and waiting tasks, averaged over one minute.";
+    CpuPressure "cpu_pressure" Ratio Up Linear(0.10) App [] None, "CPU 压力",
+        "Share of time in which some task waited for a processor.";
+    MemoryPressure "memory_pressure" Ratio Up Linear(0.05) App [] None, "内存压力",
+        "Share of time in which all tasks waited for memory.";
+    IoPressure "io_pressure" Ratio Up Linear(0.05) App [] None, "磁盘压力",
+        "Share of time in which all tasks waited for disks.";
+    MemoryUtilization "memory_utilization" Ratio Up Linear(0.10) App [] None, "内存使用率",
+        "Share of memory that is not available to programs.";
+    SwapUtilization "swap_utilization" Ratio Up Linear(0.10) App [] None, "交换区使用率",
+        "Used share of swap space.";
+    DiskUtilization "disk_utilization" Ratio Up Linear(0.05) App [Mount] None, "磁盘使用率",
+        "Used share of a file system.";
+    DiskThroughput "disk_throughput" BytesPerSecond Neither Log(2.0) App [Device Direction] None, "磁盘吞吐",
+        "Bytes read from or written to a disk per second.";
+    NetworkThroughput "network_throughput" BytesPerSecond Neither Log(2.0) App [Device Direction] None, "网络吞吐",
+        "Bytes received or transmitted by a network card per second.";
+    NetworkErrors "network_errors" Ratio Up Linear(0.001) App [Device Direction] None, "网卡错误率",
+        "Share of packets with errors on a network card.";
+    Temperature "temperature" Celsius Up Linear(10.0) App [Device] None, "温度",
+        "Temperature of a sensor.";
+    Uptime "uptime" Seconds Neither Log(2.0) App [] None, "运行时间",
+        "Time since the box was booted.";
+    ProcessPresent "process_present" One Down Linear(1.0) App [Component] None, "进程存在",
+        "1 if the named process runs, 0 if not.";
+    ProcessCpu "process_cpu" Ratio Up Linear(0.25) App [Component] None, "进程 CPU",
+        "Processor time of the named process, 1 being one whole processor.";
+    ProcessMemory "process_memory" Bytes Up Log(1.5) App [Component] None, "进程内存",
+        "Resident memory of the named process.";
+    ProcessRestarts "process_restarts" One Up Linear(1.0) App [Component] None, "进程重启次数",
+        "Starts of the named process seen since the last run.";
+
+    // Pages.
+    PageResponse "page_response" Seconds Up Log(1.2) App [] None, "页面响应时间",
+        "Time from the start of the request until the whole page had arrived.";
+    PagePhase "page_phase" Seconds Up Log(1.2) App [Phase] None, "页面各阶段时间",
+        "Time of one phase of fetching the page.";
+    PageStatus "page_status" One Neither Linear(1.0) App [] None, "页面状态码",
+        "HTTP status code of the page.";
+    PageSuccess "page_success" One Down Linear(1.0) App [] None, "页面可用",
+        "1 if the page answered with the expected status and text, 0 if not.";
+    CertificateRemaining "certificate_remaining" Seconds Down Linear(86400.0) App [] None, "证书剩余时间",
+        "Time until the page's certificate expires.";
+}
+
+impl Metric {
+    /// The name without prefix and unit.
+    pub fn name(self) -> &'static str {
+        self.spec().name
+    }
+
+    /// The name on `/metrics`.
+    pub fn exported_name(self) -> String {
+        let spec = self.spec();
+        match spec.unit {
+            Unit::One => format!("bellwether_{}", spec.name),
+            // `…_ratio_ratio` would say the same twice.
+            Unit::Ratio if spec.name.ends_with("_ratio") => format!("bellwether_{}", spec.name),
+            unit => format!("bellwether_{}_{}", spec.name, unit.name()),
+        }
+    }
+}
+
+/// No metric has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("found {0:?}, which is no metric{1}")]
+pub struct UnknownMetric(String, String);
+
+impl FromStr for Metric {
+    type Err = UnknownMetric;
+
+    fn from_str(name: &str) -> Result<Self, UnknownMetric> {
+        Self::ALL.iter().copied().find(|metric| metric.name() == name).ok_or_else(|| {
+            let near = Self::ALL.iter().map(|metric| metric.name()).min_by_key(|known| distance(known, name));
+            let hint =
+                near.filter(|known| distance(known, name) <= 3).map(|known| format!("; did you mean {known:?}?"));
+            UnknownMetric(name.to_owned(), hint.unwrap_or_default())
+        })
+    }
+}
+
+/// Levenshtein distance, for "did you mean".
+pub fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(left != *right);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Metric {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_carry_no_unit() {
+        let mut seen = HashSet::new();
+        for metric in Metric::ALL {
+            assert!(seen.insert(metric.name()), "{metric} stands twice");
+            assert!(seen.insert(&metric.spec().help[..]), "{metric}: help stands twice");
+            for unit in ["_seconds", "_bytes", "_percent", "_ms", "_hertz", "_celsius"] {
+                assert!(!metric.name().ends_with(unit), "{metric} names its unit");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_metric_with_stats_has_a_judged_stat() {
+        for metric in Metric::ALL {
+            let spec = metric.spec();
+            if spec.judged_stat.is_some() {
+                assert!(spec.labels.contains(&Label::Stat), "{metric}");
+            }
+        }
+    }
+
+    #[test]
+    fn exported_names_end_in_the_base_unit_once() {
+        assert_eq!(Metric::MediaRoundTrip.exported_name(), "bellwether_media_round_trip_seconds");
+        assert_eq!(Metric::MediaFreezeRatio.exported_name(), "bellwether_media_freeze_ratio");
+        assert_eq!(Metric::DiskThroughput.exported_name(), "bellwether_disk_throughput_bytes_per_second");
+    }
+
+    #[test]
+    fn an_unknown_name_gets_a_hint() {
+        let error = "media_round_tripp".parse::<Metric>().expect_err("misspelt");
+        assert_eq!(
+            error.to_string(),
+            "found \"media_round_tripp\", which is no metric; did you mean \"media_round_trip\"?"
+        );
+        assert!(!"nonsense".parse::<Metric>().expect_err("unknown").to_string().contains("did you mean"));
+    }
+}
