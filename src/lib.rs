@@ -1,1 +1,20 @@
-//! Bellwether.
+//! The binary: it wires probes and agent together and owns everything that listens, beats or ends.
+//!
+//! [`daemon`] is the main loop. Start reading there.
+
+use chrono::{DateTime, Utc};
+
+pub mod bookings;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod heartbeat;
+pub mod inspect;
+pub mod systemd;
+pub mod table;
+pub mod web;
+
+/// Where the time comes from; tests bring their own.
+pub trait Clock: Fn() -> DateTime<Utc> + Clone + Send + Sync + 'static {}
+
+impl<F: Fn() -> DateTime<Utc> + Clone + Send + Sync + 'static> Clock for F {}

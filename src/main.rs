@@ -1,2 +1,117 @@
-//! The command.
-fn main() {}
+//! The command `bellwether`: parses, runs, and prints what went wrong once.
+
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+
+use bellwether::{
+    bookings,
+    cli::{Bookings, Cli, Command},
+    config,
+    daemon::{self, Options},
+    inspect,
+};
+use chrono::Utc;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Some(Command::ProbeWorker)) {
+        return bellwether_probes::worker::main();
+    }
+    log_to_stderr(cli.common.log);
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed already");
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 71),
+    };
+    // A runtime that waited for a stuck name look-up would hold up the end of the program.
+    let code = runtime.block_on(command(cli));
+    runtime.shutdown_background();
+    code
+}
+
+async fn command(cli: Cli) -> ExitCode {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let state = cli.common.state.unwrap_or_else(|| daemon::state_folder(variable));
+    let config = cli.common.config;
+    match cli.command.unwrap_or(Command::Run) {
+        Command::Run => {
+            let worker = match std::env::current_exe() {
+                Ok(worker) => worker,
+                Err(error) => return fail(&error, 71),
+            };
+            match daemon::run(Options { config, state, worker }, Utc::now).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, error.exit_code()),
+            }
+        }
+        Command::CheckConfig { file } => match config::load(file.or(config).as_deref(), Utc::now()) {
+            Ok(found) => {
+                say(&format!("the config is good: {} probes, {} channels\n", found.probes.len(), found.channels.len()));
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error, 78),
+        },
+        Command::Inspect { probes, json, capture } => {
+            let asked = inspect::Asked { probes, json, capture };
+            match inspect::run(config.as_deref(), asked, std::io::stderr().is_terminal(), Utc::now).await {
+                Ok((text, code)) => {
+                    say(&text);
+                    ExitCode::from(code)
+                }
+                Err(error) => fail(&error, error.exit_code()),
+            }
+        }
+        Command::Analyse { path } => match inspect::analyse(&path) {
+            Ok(text) => {
+                say(&text);
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(&error, error.exit_code()),
+        },
+        Command::Bookings { command } => {
+            let shown = match command {
+                Bookings::List { json } => bookings::list(&state, json).await,
+                Bookings::Show { key, json } => bookings::show(&state, &key, json).await,
+            };
+            match shown {
+                Ok(text) => {
+                    say(&text);
+                    ExitCode::SUCCESS
+                }
+                Err(error) => fail(&error, 1),
+            }
+        }
+        Command::ProbeWorker => ExitCode::SUCCESS,
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command was asked for")]
+fn say(text: &str) {
+    print!("{text}");
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where an error is printed")]
+fn fail(error: &(dyn std::error::Error + 'static), code: u8) -> ExitCode {
+    eprintln!("bellwether: {}", daemon::chain(error));
+    ExitCode::from(code)
+}
+
+fn log_to_stderr(level: tracing::Level) {
+    use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+    // The media library is talkative at info; its lines are of use only to who asks for debug.
+    let own = Targets::new()
+        .with_default(level.min(tracing::Level::WARN))
+        .with_target("bellwether", level)
+        .with_target("bellwether_agent", level)
+        .with_target("bellwether_probes", level);
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).with_target(false);
+    if journal {
+        // The journal stamps its lines itself.
+        tracing_subscriber::registry().with(own).with(lines.without_time()).init();
+    } else {
+        tracing_subscriber::registry().with(own).with(lines).init();
+    }
+}

@@ -1,0 +1,96 @@
+//! The commands and their texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Version, revision and profile of this build.
+pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BELLWETHER_REVISION"), ")");
+
+/// Inspects a smart classroom by itself, and books its maintenance.
+///
+/// Without a command the daemon runs: it places a test call, reads the box's resources and versions,
+/// serves the results at http://127.0.0.1:9642/metrics, judges them, and opens a booking when something
+/// is wrong. No config is needed to try it.
+#[derive(Debug, Parser)]
+#[command(name = "bellwether", version = BUILD, arg_required_else_help = false, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Config file; files in conf.d/ beside it are read too [default: /etc/bellwether/bellwether.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of the ledger and of booking files [default: $STATE_DIRECTORY, or below ~/.local/state]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Least level of log lines: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    pub log: tracing::Level,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon (the default)
+    Run,
+    /// Measure once, now, and show what was found
+    ///
+    /// Judges by plain limits. Ends with 0 if all is well, 1 if something is degraded, 2 if critical, 3 if
+    /// it could not be told. Books nothing and writes nothing.
+    Inspect {
+        /// Names of probes [default: all]
+        #[arg(value_name = "PROBE")]
+        probes: Vec<String>,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+        /// Write what was measured of each call into this folder, to be analysed again
+        #[arg(long, value_name = "DIR")]
+        capture: Option<PathBuf>,
+    },
+    /// Read captures again and print what they say
+    Analyse {
+        /// Folder, or one capture
+        #[arg(value_name = "DIR")]
+        path: PathBuf,
+    },
+    /// List every mistake of a config; ends with 78 if there is one
+    CheckConfig {
+        /// The file [default: as --config]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Show the maintenance that was booked
+    Bookings {
+        #[command(subcommand)]
+        command: Bookings,
+    },
+    /// One call, for the daemon: reads a job from its input
+    #[command(hide = true)]
+    ProbeWorker,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Bookings {
+    /// All bookings, newest first
+    List {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// One booking with its orders
+    Show {
+        /// Key of the booking, or how it begins
+        #[arg(value_name = "ID")]
+        key: String,
+        /// Print JSON instead of the text
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,364 @@
+//! The main loop. Every input (a beat, a pass of probes, an answer of the vendor, a signal) becomes
+//! one [`Event`]; [`Daemon::handle`] is the only place that decides what follows.
+//!
+//! One inspection, from beat to booking:
+//!
+//! ```text
+//! beat → Plan::due → Pool → probes run → Event::Passed
+//!      → conclude (pure) → publish a snapshot → store.commit, one transaction
+//!      → memory = the new one → wake the dispatcher → orders go out → Event::Settled
+//! ```
+//!
+//! What is published comes before what is written: a full disk must not blind Prometheus. What is
+//! sent comes after it: nothing is told to anyone that a power cut could make us forget.
+
+mod plan;
+mod pool;
+mod report;
+mod start;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use bellwether_agent::{
+    Inspection, Memory, booking,
+    booking::dispatch::{self, Settled},
+    channel::Channels,
+    conclude,
+    export::{OrderCounts, Reload, Snapshot},
+    schedule::Skip,
+    store::Store,
+};
+use chrono::{DateTime, Utc};
+use data_encoding::BASE32_NOPAD;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Notify, mpsc, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+pub use self::start::{Options, StartError};
+use self::{
+    plan::Plan,
+    pool::{Job, Pass, Pool, Surroundings},
+};
+use crate::{
+    Clock,
+    config::{self, Config, ConfigError},
+    heartbeat, systemd, web,
+};
+
+/// A stop waits this long for a running call to say goodbye.
+const CALL_GOODBYE: Duration = Duration::from_millis(3500);
+/// And this long for everything else.
+const REST_GOODBYE: Duration = Duration::from_millis(1000);
+
+/// Everything that can happen to the daemon.
+#[derive(Debug)]
+enum Event {
+    /// A minute has begun, or a probe's instant has come.
+    Beat,
+    /// Probes have run.
+    Passed(Pass),
+    /// A channel has answered, or not.
+    Settled(Settled),
+    /// SIGHUP.
+    Reload,
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// systemd waits to hear from the loop.
+    Watchdog,
+}
+
+/// Runs until it is told to stop. `clock` gives the time of day.
+///
+/// # Errors
+/// Whatever keeps the daemon from starting: see [`StartError`]. Once it has started it does not fail.
+pub async fn run<C: Clock>(options: Options, clock: C) -> Result<(), StartError> {
+    // Before all else: a SIGHUP that finds no handler would end the process.
+    let mut signals = Signals::new().map_err(StartError::Signals)?;
+    let (mut daemon, mut inputs) = Daemon::start(options, clock).await?;
+    loop {
+        let event = inputs.next(&mut signals, daemon.next_due(), daemon.watchdog).await;
+        if matches!(event, Event::Stop) {
+            break;
+        }
+        daemon.handle(event).await;
+        daemon.say_alive();
+    }
+    daemon.stop().await;
+    Ok(())
+}
+
+/// Where events come from.
+#[derive(Debug)]
+struct Inputs {
+    beats: mpsc::Receiver<()>,
+    passes: mpsc::Receiver<Pass>,
+    settled: mpsc::Receiver<Settled>,
+}
+
+#[derive(Debug)]
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+impl Inputs {
+    async fn next(&mut self, signals: &mut Signals, due: Instant, watchdog: Option<Duration>) -> Event {
+        let watchdog = tokio::time::sleep(watchdog.unwrap_or(Duration::from_secs(3600)));
+        tokio::select! {
+            biased;
+            _ = signals.terminate.recv() => Event::Stop,
+            _ = signals.interrupt.recv() => Event::Stop,
+            _ = signals.hangup.recv() => Event::Reload,
+            Some(settled) = self.settled.recv() => Event::Settled(settled),
+            Some(pass) = self.passes.recv() => Event::Passed(pass),
+            Some(()) = self.beats.recv() => Event::Beat,
+            () = tokio::time::sleep_until(due) => Event::Beat,
+            () = watchdog => Event::Watchdog,
+        }
+    }
+}
+
+/// The daemon's state. Only the loop touches it.
+struct Daemon<C> {
+    clock: C,
+    config_path: Option<PathBuf>,
+    started_at: DateTime<Utc>,
+    config: Config,
+    memory: Memory,
+    store: Store,
+    orders: OrderCounts,
+    commit_failures: u64,
+    reload: Reload,
+    plan: Plan,
+    pools: BTreeMap<pool::Name, Pool>,
+    surroundings: Surroundings,
+    passes: mpsc::Sender<Pass>,
+    random: fastrand::Rng,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    web: Option<web::Server>,
+    channels: watch::Sender<Arc<Channels>>,
+    default_folder: PathBuf,
+    orders_due: Arc<Notify>,
+    cancel: watch::Sender<bool>,
+    dispatcher: JoinHandle<()>,
+    /// Its beats end with it.
+    _heart: tokio_cron_scheduler::JobScheduler,
+    watchdog: Option<Duration>,
+}
+
+impl<C: Clock> Daemon<C> {
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Beat => self.beat(),
+            Event::Passed(pass) => self.passed(pass).await,
+            Event::Settled(settled) => self.settled(settled).await,
+            Event::Reload => self.reload().await,
+            Event::Stop | Event::Watchdog => {}
+        }
+    }
+
+    /// Starts what is due. A probe that still waits or runs is not started again: it is counted.
+    fn beat(&mut self) {
+        let now = (self.clock)();
+        for name in self.plan.due(now) {
+            self.enqueue(&name);
+        }
+        self.start_pools();
+    }
+
+    fn enqueue(&mut self, name: &str) {
+        let Some(slot) = self.plan.slots.get_mut(name) else { return };
+        let pool = pool::Name::of(slot.entry.config.kind());
+        let Some(pool) = self.pools.get_mut(&pool) else { return };
+        match slot.probe.take_if(|_| !pool.holds(name)) {
+            Some(probe) => pool.push(Job {
+                name: name.to_owned(),
+                generation: slot.generation,
+                probe,
+                timeout: slot.entry.timeout,
+                seed: self.random.u64(..),
+                queued_at: std::time::Instant::now(),
+            }),
+            None => {
+                tracing::warn!(probe = name, "still busy with its last run, this one is left out");
+                if let Some(status) = self.plan.status.get_mut(name) {
+                    status.skip(Skip::Busy, 1);
+                }
+            }
+        }
+    }
+
+    fn start_pools(&mut self) {
+        for pool in self.pools.values_mut() {
+            pool.start(&self.surroundings, &self.clock, &self.passes);
+        }
+    }
+
+    /// Judges what was measured, shows it, writes it, and only then lets it be sent.
+    async fn passed(&mut self, pass: Pass) {
+        if let Some(pool) = self.pools.get_mut(&pass.pool) {
+            pool.finished();
+        }
+        let mut runs = Vec::with_capacity(pass.done.len());
+        for done in pass.done {
+            report::run(&done.run);
+            if self.plan.give_back(&done.name, done.generation, done.probe) {
+                if let Some(status) = self.plan.status.get_mut(&done.name) {
+                    status.queued = done.queued;
+                    status.ran(&done.run);
+                }
+                runs.push(done.run);
+            }
+        }
+        self.start_pools();
+        if runs.is_empty() {
+            return;
+        }
+        let id = BASE32_NOPAD.encode(&self.random.u128(..).to_be_bytes()).to_ascii_lowercase();
+        let inspection = Inspection { id, started_at: pass.started_at, runs };
+        let now = (self.clock)();
+        let channels = self.channels.borrow().clone();
+        let conclusion = conclude(&self.config.rules, &self.config.site, &channels, &self.memory, &inspection, now);
+        report::conclusion(&conclusion);
+        self.publish();
+        match self.store.commit(&inspection, &conclusion, now).await {
+            Ok(()) => {
+                self.memory = conclusion.memory;
+                if !conclusion.orders.is_empty() {
+                    self.orders_due.notify_one();
+                }
+            }
+            Err(error) => {
+                self.commit_failures += 1;
+                tracing::error!(error = report::chain(&error), "the inspection could not be written; nothing was booked");
+            }
+        }
+        self.count_orders().await;
+        self.publish();
+    }
+
+    /// An order came back from its channel.
+    async fn settled(&mut self, settled: Settled) {
+        let now = (self.clock)();
+        report::settled(&settled);
+        let mut memory = self.memory.clone();
+        let booking = booking::plan::settle(&mut memory, &settled.order, &settled.outcome, now);
+        match self.store.settle(&settled.order.op_key, &settled.settlement, booking.as_ref(), now).await {
+            Ok(()) => {
+                self.memory = memory;
+                settled.durable(true);
+            }
+            Err(error) => {
+                tracing::error!(error = report::chain(&error), order = settled.order.op_key, "the outcome could not be written");
+                settled.durable(false);
+            }
+        }
+        self.count_orders().await;
+        self.publish();
+    }
+
+    /// Takes a new config whole, or not at all.
+    async fn reload(&mut self) {
+        systemd::reloading();
+        let now = (self.clock)();
+        let taken = self.take_config(now).await;
+        self.reload.successful = taken.is_ok();
+        match taken {
+            Ok(()) => {
+                self.reload.succeeded_at = now;
+                tracing::info!("the config was read again");
+            }
+            Err(error) => tracing::error!(error = report::chain(&*error), "the config was read again and not taken"),
+        }
+        self.publish();
+        systemd::ready(&self.status_line());
+    }
+
+    async fn take_config(&mut self, now: DateTime<Utc>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let new = config::load(self.config_path.as_deref(), now)?;
+        if new.web != self.config.web {
+            let server = web::Server::start(&new.web, self.snapshots.subscribe(), self.clock.clone())
+                .await
+                .map_err(|source| StartError::Listen { address: new.web.listen, source })?;
+            tracing::info!("listening on http://{}", server.address());
+            if let Some(old) = self.web.replace(server) {
+                // In the background: a slow reader of the old page must not hold the loop.
+                tokio::spawn(old.stop());
+            }
+        }
+        self.plan.take(&new.probes, &new.rules, now);
+        self.channels.send_replace(Arc::new(Channels::new(new.channels.clone(), &self.default_folder)));
+        self.config = new;
+        self.orders_due.notify_one();
+        Ok(())
+    }
+
+    async fn count_orders(&mut self) {
+        match self.store.order_counts().await {
+            Ok(counts) => self.orders = report::with_zeros(counts, &self.channels.borrow()),
+            Err(error) => tracing::error!(error = report::chain(&error), "orders could not be counted"),
+        }
+    }
+
+    fn publish(&self) {
+        self.snapshots.send_replace(Arc::new(self.snapshot()));
+    }
+
+    /// When the next probe is due, on the clock that sleeps are counted on. Never later than a minute:
+    /// the wall clock may be stepped meanwhile.
+    fn next_due(&self) -> Instant {
+        let now = (self.clock)();
+        let wait = self.plan.next(now).and_then(|at| (at - now).to_std().ok()).unwrap_or_default();
+        Instant::now() + wait.min(Duration::from_secs(60))
+    }
+
+    /// Feeds the watchdog: the loop has just gone round, and no pass has outlived its deadlines.
+    fn say_alive(&self) {
+        if self.watchdog.is_none() {
+            return;
+        }
+        match self.pools.iter().find(|(_, pool)| pool.overdue()) {
+            None => systemd::alive(),
+            Some((name, _)) => tracing::error!(pool = ?name, "a pass has outlived its deadlines; the watchdog is not fed"),
+        }
+    }
+
+    async fn stop(mut self) {
+        systemd::stopping();
+        tracing::info!("stopping");
+        self.cancel.send_replace(true);
+        let calls = async {
+            for pool in self.pools.values_mut() {
+                pool.drained().await;
+            }
+        };
+        if tokio::time::timeout(CALL_GOODBYE, calls).await.is_err() {
+            tracing::warn!("a run did not end in time and was left");
+        }
+        let rest = async {
+            if let Err(error) = self.dispatcher.await {
+                tracing::error!(%error, "the dispatcher did not end well");
+            }
+            if let Some(web) = self.web {
+                web.stop().await;
+            }
+        };
+        if tokio::time::timeout(REST_GOODBYE, rest).await.is_err() {
+            tracing::warn!("an order or a reader did not end in time; the order is repeated with the same key");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The probes the daemon knows, and when each is due.
+
+use std::collections::BTreeMap;
+
+use bellwether_agent::{
+    export::ProbeStatus,
+    rule::Rules,
+    schedule::{Due, Skip, due},
+};
+use bellwether_probes::Probe;
+use chrono::{DateTime, Utc};
+
+use crate::config::ProbeEntry;
+
+/// One configured probe.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) entry: ProbeEntry,
+    pub(super) generation: u64,
+    /// The probe with what it keeps between runs; away while it runs.
+    pub(super) probe: Option<Probe>,
+    /// The last instant up to which the schedule was followed.
+    examined: DateTime<Utc>,
+}
+
+/// All configured probes.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) slots: BTreeMap<String, Slot>,
+    pub(super) status: BTreeMap<String, ProbeStatus>,
+    generations: u64,
+}
+
+impl Plan {
+    /// Takes a config. Probes that it leaves as they were keep everything: their phase, counters and
+    /// handles. A probe that changed starts anew and keeps its counters.
+    pub(super) fn take(&mut self, probes: &BTreeMap<String, ProbeEntry>, rules: &Rules, now: DateTime<Utc>) {
+        self.slots.retain(|name, _| probes.contains_key(name));
+        self.status.retain(|name, _| probes.contains_key(name));
+        for (name, entry) in probes {
+            if self.slots.get(name).is_some_and(|slot| slot.entry == *entry) {
+                continue;
+            }
+            self.generations += 1;
+            let examined = self.slots.get(name).map_or(now, |slot| slot.examined);
+            let probe = Some(Probe::new(name, entry.config.clone()));
+            let slot = Slot { entry: entry.clone(), generation: self.generations, probe, examined };
+            self.slots.insert(name.clone(), slot);
+            let fresh = ProbeStatus::new(entry.config.kind(), entry.interval, entry.timeout, |metric| rules.edges(metric));
+            match self.status.get_mut(name).filter(|status| status.kind == fresh.kind) {
+                Some(status) => (status.interval, status.timeout) = (entry.interval, entry.timeout),
+                None => {
+                    self.status.insert(name.clone(), fresh);
+                }
+            }
+        }
+    }
+
+    /// The probes to run at `now`; runs that were missed are counted and not made up for.
+    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<String> {
+        let mut names = Vec::new();
+        for (name, slot) in &mut self.slots {
+            let (run, missed) = match due(&slot.entry.schedule, slot.examined, now) {
+                Due::Wait { .. } => {
+                    // A clock that was stepped back must not silence the probe until it has caught up.
+                    slot.examined = slot.examined.min(now);
+                    continue;
+                }
+                Due::Run { missed, .. } => (true, missed),
+                Due::Missed { count, .. } => (false, count),
+            };
+            slot.examined = now;
+            if missed > 0 {
+                tracing::warn!(probe = %name, missed, "runs were missed and are not made up for");
+            }
+            if let Some(status) = self.status.get_mut(name) {
+                status.skip(Skip::Missed, missed.into());
+            }
+            names.extend(run.then(|| name.clone()));
+        }
+        names
+    }
+
+    /// When the next probe is due, seen from `now`.
+    pub(super) fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let at = |slot: &Slot| match due(&slot.entry.schedule, slot.examined, now) {
+            Due::Wait { at } => at,
+            Due::Run { .. } | Due::Missed { .. } => now,
+        };
+        self.slots.values().map(at).min()
+    }
+
+    /// Gives a probe back after its run, unless a reload has replaced it meanwhile.
+    pub(super) fn give_back(&mut self, name: &str, generation: u64, probe: Probe) -> bool {
+        let slot = self.slots.get_mut(name).filter(|slot| slot.generation == generation);
+        slot.map(|slot| slot.probe = Some(probe)).is_some()
+    }
+}

@@ -1,0 +1,165 @@
+//! Pools: probes of one pool run one after another, so that a call never competes with another call
+//! and slow pages never hold up the box's own readings.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bellwether_probes::{Kind, Probe, ProbeRun, RunContext};
+use chrono::{DateTime, Utc};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::Clock;
+
+/// Which probes wait for one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// Calls.
+    Media,
+    /// Everything that costs next to nothing.
+    Light,
+}
+
+impl Name {
+    pub(super) const ALL: [Self; 2] = [Self::Media, Self::Light];
+
+    pub(super) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Media => Self::Media,
+            Kind::Resources | Kind::Page | Kind::Versions => Self::Light,
+        }
+    }
+}
+
+/// A probe on its way through a pool.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) name: String,
+    /// Which configuration of this name it is: a reload may have replaced it meanwhile.
+    pub(super) generation: u64,
+    pub(super) probe: Probe,
+    pub(super) timeout: Duration,
+    pub(super) seed: u64,
+    pub(super) queued_at: Instant,
+}
+
+/// A probe that has come out, with what it measured.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) name: String,
+    pub(super) generation: u64,
+    pub(super) probe: Probe,
+    pub(super) run: ProbeRun,
+    pub(super) queued: Duration,
+}
+
+/// One pass over the probes of a pool that were due.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub(super) pool: Name,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) done: Vec<Done>,
+}
+
+/// What every run of the daemon is given.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) worker: Arc<PathBuf>,
+    pub(super) cancel: watch::Receiver<bool>,
+}
+
+/// A pool: what runs, and what waits for it.
+#[derive(Debug)]
+pub(super) struct Pool {
+    name: Name,
+    waiting: VecDeque<Job>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    task: JoinHandle<()>,
+    names: Vec<String>,
+    overdue_at: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(name: Name) -> Self {
+        Self { name, waiting: VecDeque::new(), running: None }
+    }
+
+    /// Whether the probe waits or runs already.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        let runs = |running: &Running| running.names.iter().any(|running| running == name);
+        self.running.as_ref().is_some_and(runs) || self.waiting.iter().any(|job| job.name == name)
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        self.waiting.push_back(job);
+    }
+
+    /// Starts a pass over all that waits, unless one is under way.
+    pub(super) fn start<C: Clock>(&mut self, surroundings: &Surroundings, clock: &C, done: &mpsc::Sender<Pass>) {
+        if self.running.is_some() || self.waiting.is_empty() {
+            return;
+        }
+        let jobs: Vec<Job> = self.waiting.drain(..).collect();
+        let names = jobs.iter().map(|job| job.name.clone()).collect();
+        let allowed: Duration = jobs.iter().map(|job| job.timeout + GRACE).sum();
+        let (pool, surroundings, clock, done) = (self.name, surroundings.clone(), clock.clone(), done.clone());
+        let task = tokio::spawn(async move {
+            let pass = pass(pool, jobs, &surroundings, &clock).await;
+            // The loop is gone only when the daemon ends.
+            let _ended = done.send(pass).await;
+        });
+        self.running = Some(Running { task, names, overdue_at: Instant::now() + allowed });
+    }
+
+    /// The pass under way has come out.
+    pub(super) fn finished(&mut self) {
+        self.running = None;
+    }
+
+    /// Whether the pass under way has outlived every deadline it was given.
+    pub(super) fn overdue(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| Instant::now() > running.overdue_at)
+    }
+
+    /// Waits until nothing runs.
+    pub(super) async fn drained(&mut self) {
+        self.waiting.clear();
+        if let Some(running) = self.running.take() {
+            // A panic of a probe is in the log already.
+            let _panicked = running.task.await;
+        }
+    }
+}
+
+/// What a probe may take beyond its deadline: its frame, and the scheduling of a busy box.
+const GRACE: Duration = Duration::from_secs(15);
+
+async fn pass<C: Clock>(pool: Name, jobs: Vec<Job>, surroundings: &Surroundings, clock: &C) -> Pass {
+    let started_at = clock();
+    let mut done = Vec::with_capacity(jobs.len());
+    for mut job in jobs {
+        let queued = job.queued_at.elapsed();
+        let context = RunContext {
+            now: clock(),
+            timeout: job.timeout,
+            worker: surroundings.worker.to_path_buf(),
+            seed: job.seed,
+            cancel: surroundings.cancel.clone(),
+            progress: None,
+            capture: None,
+        };
+        let run = job.probe.run(&context).await;
+        done.push(Done { name: job.name, generation: job.generation, probe: job.probe, run, queued });
+    }
+    Pass { pool, started_at, done }
+}

@@ -1,0 +1,135 @@
+//! What the loop tells people: log lines and the snapshot behind `/metrics`.
+
+use std::{collections::BTreeMap, error::Error};
+
+use bellwether_agent::{
+    Conclusion, Memory,
+    booking::dispatch::Settled,
+    channel::{Channels, Outcome},
+    export::{OrderCounts, Reload, Snapshot},
+    judge::Level,
+    store::{OrderCount, OrderState},
+};
+use bellwether_probes::{Family, ProbeRun};
+use chrono::{DateTime, Utc};
+
+use super::{Daemon, Plan};
+use crate::{Clock, config::Config};
+
+/// An error with all that caused it, in one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+pub(super) fn run(run: &ProbeRun) {
+    let (probe, seconds) = (&run.probe, run.duration_seconds);
+    match (&run.failure, run.inconclusive) {
+        (Some(failure), _) => tracing::warn!(probe, reason = %failure.reason, detail = failure.detail, "the run failed"),
+        (None, Some(reason)) => tracing::info!(probe, seconds, %reason, "the run is inconclusive"),
+        (None, None) => tracing::debug!(probe, seconds, readings = run.readings.len(), "the run is done"),
+    }
+    for absent in &run.absent {
+        tracing::debug!(probe, reason = %absent.reason, detail = absent.detail, "not measured");
+    }
+}
+
+/// Said before anything is written, so that the log has it even if the disk is full.
+pub(super) fn conclusion(conclusion: &Conclusion) {
+    for verdict in conclusion.verdicts.iter().filter(|verdict| verdict.changed) {
+        let value = verdict.value.map(|value| verdict.metric.spec().unit.show(value)).unwrap_or_default();
+        let labels: Vec<&str> = verdict.labels.values().map(String::as_str).collect();
+        let (metric, probe, labels) = (verdict.metric, &verdict.probe, labels.join(" "));
+        match verdict.level {
+            Level::Pass => tracing::info!(%metric, probe, labels, value, "back within its limits"),
+            Level::Degraded => tracing::warn!(%metric, probe, labels, value, "beyond its limit"),
+            Level::Critical => tracing::error!(%metric, probe, labels, value, "beyond its critical limit"),
+        }
+    }
+    for change in &conclusion.changes {
+        tracing::info!(component = change.component, old = change.old, new = change.new, "the version changed");
+    }
+    for booking in &conclusion.bookings {
+        let (kind, state) = (booking.kind.name(), booking.state.name());
+        tracing::info!(booking = booking.key, kind, state, severity = booking.severity.name(), "booking");
+    }
+}
+
+pub(super) fn settled(settled: &Settled) {
+    let order = &settled.order;
+    let (key, channel) = (&order.op_key, &order.channel);
+    match &settled.outcome {
+        Outcome::Done { remote_id } => {
+            tracing::info!(order = key, channel, remote_id = remote_id.as_deref().unwrap_or_default(), "the vendor has it");
+        }
+        Outcome::NotDelivered { detail, .. } => tracing::warn!(order = key, channel, detail, "not delivered, kept"),
+        Outcome::Ambiguous { detail, .. } => tracing::warn!(order = key, channel, detail, "perhaps delivered, repeated"),
+        Outcome::Rejected { detail } => tracing::error!(order = key, channel, detail, "rejected: a person must act"),
+    }
+}
+
+/// The counts with a zero for every state that an order of a configured channel can be in.
+pub(super) fn with_zeros(counts: Vec<OrderCount>, channels: &Channels) -> OrderCounts {
+    let zeros = channels.names().flat_map(|name| OrderState::ALL.map(|state| ((name.to_owned(), state.name()), 0)));
+    let mut all: OrderCounts = zeros.collect();
+    all.extend(counts.into_iter().map(|count| ((count.channel, count.state.name()), count.count)));
+    all
+}
+
+#[expect(clippy::too_many_arguments, reason = "a snapshot is of everything")]
+pub(super) fn snapshot(
+    started_at: DateTime<Utc>,
+    config: &Config,
+    plan: &Plan,
+    memory: &Memory,
+    orders: &OrderCounts,
+    channels: &Channels,
+    commit_failures: u64,
+    reload: Reload,
+) -> Snapshot {
+    let mut bookings = BTreeMap::new();
+    let mut refused: BTreeMap<String, u64> = channels.names().map(|name| (name.to_owned(), 0)).collect();
+    for booking in memory.bookings.values() {
+        *bookings.entry(booking.state).or_default() += 1;
+        for (name, count) in &mut refused {
+            *count += u64::from(channels.accepts(name, booking).is_err());
+        }
+    }
+    let families = [Family::Net, Family::Video, Family::Audio, Family::Sync, Family::App];
+    let open = |family| memory.incidents.iter().filter(|incident| incident.family == family && incident.recovered_at.is_none());
+    Snapshot {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: env!("BELLWETHER_REVISION"),
+        started_at,
+        site: config.site.clone(),
+        probes: plan.status.clone(),
+        versions: memory.versions.clone(),
+        bookings,
+        incidents: families.map(|family| (family.name(), open(family).count() as u64)).into(),
+        orders: orders.clone(),
+        refused,
+        commit_failures,
+        reload,
+    }
+}
+
+impl<C: Clock> Daemon<C> {
+    pub(super) fn snapshot(&self) -> Snapshot {
+        snapshot(
+            self.started_at,
+            &self.config,
+            &self.plan,
+            &self.memory,
+            &self.orders,
+            &self.channels.borrow(),
+            self.commit_failures,
+            self.reload,
+        )
+    }
+}

@@ -1,0 +1,201 @@
+//! From nothing to a daemon that is ready: config, ledger, listener, dispatcher, heart; in this order,
+//! so that what is wrong is said before any probe runs.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bellwether_agent::{booking::dispatch, channel::Channels, export::Reload, store::{Store, StoreError}};
+use data_encoding::BASE32_NOPAD;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_cron_scheduler::JobSchedulerError;
+
+use super::{Daemon, Inputs, Plan, Pool, Surroundings, pool, report};
+use crate::{
+    Clock,
+    config::{self, ConfigError},
+    heartbeat, systemd, web,
+};
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The config file; `None` for the usual one, which may be missing.
+    pub config: Option<PathBuf>,
+    /// Folder of the ledger and of booking files.
+    pub state: PathBuf,
+    /// The program that serves `probe-worker`: this one.
+    pub worker: PathBuf,
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The config cannot be used.
+    #[error("the config cannot be used")]
+    Config(#[from] ConfigError),
+    /// The state folder cannot be made.
+    #[error("cannot make the state folder {}", path.display())]
+    StateFolder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The ledger cannot be used.
+    #[error("the ledger cannot be used")]
+    Store(#[from] StoreError),
+    /// The address cannot be had.
+    #[error("cannot listen on {address}; is another bellwether running? [web] listen names another address")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Signals cannot be handled.
+    #[error("cannot handle signals")]
+    Signals(#[source] std::io::Error),
+    /// The heart does not beat.
+    #[error("cannot start the heartbeat")]
+    Heartbeat(#[from] JobSchedulerError),
+}
+
+impl StartError {
+    /// The exit code, as sysexits.h names them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 78,                              // EX_CONFIG
+            Self::StateFolder { .. } => 73,                     // EX_CANTCREAT
+            Self::Listen { .. } => 69,                          // EX_UNAVAILABLE
+            Self::Store(StoreError::Damaged { .. }) => 65,      // EX_DATAERR
+            Self::Store(StoreError::Newer { .. }) => 76,        // EX_PROTOCOL
+            Self::Store(StoreError::Locked { .. }) => 75,       // EX_TEMPFAIL
+            Self::Store(_) => 74,                               // EX_IOERR
+            Self::Signals(_) | Self::Heartbeat(_) => 71,        // EX_OSERR
+        }
+    }
+}
+
+/// Where the ledger and the booking files lie, if the command line does not say.
+pub fn state_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let below_home = || variable("HOME").unwrap_or_default().join(".local/state");
+    variable("STATE_DIRECTORY")
+        .unwrap_or_else(|| variable("XDG_STATE_HOME").unwrap_or_else(below_home).join("bellwether"))
+}
+
+/// Name of the ledger in the state folder.
+pub(crate) fn ledger(state: &Path) -> PathBuf {
+    state.join("bellwether.db")
+}
+
+/// Where a `folder` channel writes that names no path.
+pub(crate) fn bookings_folder(state: &Path) -> PathBuf {
+    state.join("bookings")
+}
+
+impl<C: Clock> Daemon<C> {
+    pub(super) async fn start(options: Options, clock: C) -> Result<(Self, Inputs), StartError> {
+        let now = clock();
+        let config = config::load(options.config.as_deref(), now)?;
+        make_folder(&options.state)?;
+        let mut random = fastrand::Rng::new();
+        let ledger_id = BASE32_NOPAD.encode(&random.u128(..).to_be_bytes()).to_ascii_lowercase();
+        let (store, memory) = Store::open(&ledger(&options.state), now, &ledger_id).await?;
+
+        let default_folder = bookings_folder(&options.state);
+        let channels = Arc::new(Channels::new(config.channels.clone(), &default_folder));
+        let orders = report::with_zeros(store.order_counts().await?, &channels);
+        let (channels, channels_seen) = watch::channel(channels);
+        let mut plan = Plan::default();
+        plan.take(&config.probes, &config.rules, now);
+        let reload = Reload { successful: true, succeeded_at: now };
+        let first = report::snapshot(now, &config, &plan, &memory, &orders, &channels.borrow(), 0, reload);
+        let (snapshots, snapshots_seen) = watch::channel(Arc::new(first));
+        let server = web::Server::start(&config.web, snapshots_seen, clock.clone())
+            .await
+            .map_err(|source| StartError::Listen { address: config.web.listen, source })?;
+        tracing::info!("listening on http://{}", server.address());
+
+        let (cancel, cancelled) = watch::channel(false);
+        let orders_due = Arc::new(Notify::new());
+        let (settled_sender, settled) = mpsc::channel(16);
+        let dispatcher = tokio::spawn(dispatch::run(
+            store.clone(),
+            channels_seen,
+            orders_due.clone(),
+            settled_sender,
+            clock.clone(),
+            cancelled.clone(),
+        ));
+        let (beat_sender, beats) = mpsc::channel(1);
+        let heart = heartbeat::start(beat_sender).await?;
+        let (passes_sender, passes) = mpsc::channel(4);
+        let mut daemon = Self {
+            clock,
+            config_path: options.config,
+            started_at: now,
+            config,
+            memory,
+            store,
+            orders,
+            commit_failures: 0,
+            reload,
+            plan,
+            pools: pool::Name::ALL.into_iter().map(|name| (name, Pool::new(name))).collect::<BTreeMap<_, _>>(),
+            surroundings: Surroundings { worker: Arc::new(options.worker), cancel: cancelled },
+            passes: passes_sender,
+            random,
+            snapshots,
+            web: Some(server),
+            channels,
+            default_folder,
+            orders_due,
+            cancel,
+            dispatcher,
+            _heart: heart,
+            watchdog: systemd::watchdog_period(),
+        };
+        // The first inspection follows at once: a box that was just started has something to tell.
+        let names: Vec<String> = daemon.plan.slots.keys().cloned().collect();
+        for name in names {
+            daemon.enqueue(&name);
+        }
+        daemon.start_pools();
+        systemd::ready(&daemon.status_line());
+        Ok((daemon, Inputs { beats, passes, settled }))
+    }
+
+    pub(super) fn status_line(&self) -> String {
+        let address = self.web.as_ref().map(|web| web.address().to_string()).unwrap_or_default();
+        format!("{} probes, http://{address}/metrics", self.plan.slots.len())
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(path)
+        .map_err(|source| StartError::StateFolder { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_folder_is_systemds_then_the_users() {
+        let folder = |set: &[(&str, &str)]| {
+            let set: BTreeMap<String, PathBuf> = set.iter().map(|(key, value)| ((*key).into(), value.into())).collect();
+            state_folder(move |key| set.get(key).cloned())
+        };
+        assert_eq!(folder(&[("STATE_DIRECTORY", "/var/lib/bellwether"), ("HOME", "/h")]), Path::new("/var/lib/bellwether"));
+        assert_eq!(folder(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]), Path::new("/x/bellwether"));
+        assert_eq!(folder(&[("HOME", "/h")]), Path::new("/h/.local/state/bellwether"));
+    }
+}

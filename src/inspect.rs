@@ -1,0 +1,266 @@
+//! `inspect`: one pass over the probes, now, by hand; and `analyse`: the same from captures.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use bellwether_agent::{
+    judge::{Level, judge_once},
+    rule::Rules,
+};
+use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext, Validity, media};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    Clock,
+    config::{self, Config, ConfigError},
+    table,
+};
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Names of probes; none means all.
+    pub probes: Vec<String>,
+    /// JSON instead of a table.
+    pub json: bool,
+    /// Folder for captures.
+    pub capture: Option<PathBuf>,
+}
+
+/// Why nothing was inspected.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    /// The config cannot be used.
+    #[error("the config cannot be used")]
+    Config(#[from] ConfigError),
+    /// A name is none of the configured probes.
+    #[error("found no probe {found:?}, expected one of {}", known.join(", "))]
+    Unknown {
+        /// The name.
+        found: String,
+        /// Names that are configured.
+        known: Vec<String>,
+    },
+    /// This program does not know where it is.
+    #[error("cannot find this program to run the call in")]
+    Worker(#[source] std::io::Error),
+    /// A capture cannot be read.
+    #[error("cannot read the capture {}", path.display())]
+    Capture {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl InspectError {
+    /// 78 for a config, as everywhere; else 64, a usage error of sysexits.h.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 78,
+            Self::Unknown { .. } => 64,
+            Self::Worker(_) => 71,
+            Self::Capture { .. } => 66,
+        }
+    }
+}
+
+/// The verdict of one pass by plain limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Judged(Level),
+    Inconclusive,
+}
+
+impl Verdict {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Judged(level) => level.name(),
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Judged(Level::Pass) => 0,
+            Self::Judged(Level::Degraded) => 1,
+            Self::Judged(Level::Critical) => 2,
+            Self::Inconclusive => 3,
+        }
+    }
+}
+
+/// Runs the probes asked for and returns what to print and the exit code.
+pub async fn run<C: Clock>(config: Option<&Path>, asked: Asked, terminal: bool, clock: C) -> Result<(String, u8), InspectError> {
+    let config = config::load(config, clock())?;
+    if let Some(found) = asked.probes.iter().find(|name| !config.probes.contains_key(*name)) {
+        let known = config.probes.keys().cloned().collect();
+        return Err(InspectError::Unknown { found: found.clone(), known });
+    }
+    let worker = std::env::current_exe().map_err(InspectError::Worker)?;
+    let (_keep, cancel) = watch::channel(false);
+    let (sender, progress) = mpsc::unbounded_channel();
+    let shown = tokio::spawn(show_progress(progress, terminal));
+    let mut runs = Vec::new();
+    for (name, entry) in config.probes.iter().filter(|(name, _)| asked.probes.is_empty() || asked.probes.contains(name)) {
+        let context = RunContext {
+            now: clock(),
+            timeout: entry.timeout,
+            worker: worker.clone(),
+            seed: fastrand::u64(..),
+            cancel: cancel.clone(),
+            progress: Some(sender.clone()),
+            capture: asked.capture.clone().filter(|_| entry.config.kind() == Kind::Media),
+        };
+        let begun = Progress { probe: name.clone(), phase: "start".to_owned(), done: 0.0 };
+        // Nobody reads it if the terminal is gone.
+        let _unread = sender.send(begun);
+        runs.push(Probe::new(name, entry.config.clone()).run(&context).await);
+    }
+    drop(sender);
+    if let Err(error) = shown.await {
+        tracing::debug!(%error, "progress could not be shown");
+    }
+    let verdict = judge(&config.rules, &runs);
+    let text = if asked.json { as_json(&config.rules, &runs, verdict) } else { as_table(&config, &runs, verdict) };
+    Ok((text, verdict.exit_code()))
+}
+
+/// Reads captures and returns the readings as JSON: those of the run that wrote them.
+pub fn analyse(path: &Path) -> Result<String, InspectError> {
+    let error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| InspectError::Capture { path, source }
+    };
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(error(path))?;
+        files = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
+        files.sort();
+    }
+    let mut runs = Vec::new();
+    for file in files {
+        let capture = media::read_capture(&file).map_err(error(&file))?;
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let mut run = ProbeRun::new(name, capture.started_at);
+        media::analysis::analyse(&capture, &mut run);
+        runs.push(run);
+    }
+    Ok(lines(&json!({ "runs": runs.iter().map(run_json).collect::<Vec<_>>(), "readings": all_readings(&runs) })))
+}
+
+async fn show_progress(mut progress: mpsc::UnboundedReceiver<Progress>, terminal: bool) {
+    let mut stderr = std::io::stderr();
+    while let Some(step) = progress.recv().await {
+        if terminal {
+            // A terminal that is gone is no reason to stop measuring.
+            let _gone = write!(stderr, "\r\x1b[K{}: {} {:.0} %", step.probe, step.phase, step.done * 100.0);
+            let _gone = stderr.flush();
+        }
+    }
+    if terminal {
+        let _gone = write!(stderr, "\r\x1b[K");
+    }
+}
+
+fn level(rules: &Rules, run: &ProbeRun, reading: &Reading) -> Option<Level> {
+    let rule = rules.for_series(reading.metric, &run.probe, &reading.labels)?;
+    (reading.validity != Validity::Inconclusive).then(|| judge_once(rule, reading))
+}
+
+fn judge(rules: &Rules, runs: &[ProbeRun]) -> Verdict {
+    let levels = runs.iter().flat_map(|run| run.readings.iter().filter_map(|reading| level(rules, run, reading)));
+    let worst = levels.max().unwrap_or_default();
+    let unsure = runs.is_empty() || runs.iter().any(|run| run.failure.is_some() || run.inconclusive.is_some());
+    if worst == Level::Pass && unsure { Verdict::Inconclusive } else { Verdict::Judged(worst) }
+}
+
+fn as_json(rules: &Rules, runs: &[ProbeRun], verdict: Verdict) -> String {
+    let beyond: Vec<Value> = runs
+        .iter()
+        .flat_map(|run| run.readings.iter().map(move |reading| (run, reading)))
+        .filter_map(|(run, reading)| {
+            let level = level(rules, run, reading).filter(|level| *level != Level::Pass)?;
+            Some(json!({ "probe": run.probe, "metric": reading.metric, "labels": reading.labels, "verdict": level.name() }))
+        })
+        .collect();
+    lines(&json!({
+        "verdict": verdict.name(),
+        "beyond": beyond,
+        "runs": runs.iter().map(run_json).collect::<Vec<_>>(),
+        "readings": all_readings(runs),
+    }))
+}
+
+fn lines(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn run_json(run: &ProbeRun) -> Value {
+    json!({
+        "probe": run.probe,
+        "started_at": run.started_at,
+        "duration_seconds": run.duration_seconds,
+        "failure": run.failure,
+        "inconclusive": run.inconclusive,
+        "absent": run.absent,
+        "versions": run.versions,
+    })
+}
+
+/// All readings in the one JSON shape, with the probe among the labels.
+fn all_readings(runs: &[ProbeRun]) -> Vec<Value> {
+    let shape = |(run, reading): (&ProbeRun, &Reading)| {
+        let mut value = json!(reading);
+        value["labels"]["probe"] = json!(run.probe);
+        value
+    };
+    runs.iter().flat_map(|run| run.readings.iter().map(move |reading| (run, reading))).map(shape).collect()
+}
+
+fn as_table(config: &Config, runs: &[ProbeRun], verdict: Verdict) -> String {
+    let mut rows = vec![["PROBE", "METRIC", "", "VALUE", "LIMIT", "VERDICT"].map(str::to_owned).to_vec()];
+    for run in runs {
+        for reading in &run.readings {
+            let unit = reading.unit;
+            let labels: Vec<&str> = reading.labels.values().map(String::as_str).collect();
+            let rule = config.rules.for_series(reading.metric, &run.probe, &reading.labels);
+            let limit = rule.and_then(|rule| rule.limit).map(|limit| {
+                let edges: Vec<String> = limit.enter.edges().map(|edge| unit.show(edge)).collect();
+                edges.join(" … ")
+            });
+            let verdict = match (reading.reason, level(&config.rules, run, reading)) {
+                (Some(reason), _) => format!("inconclusive ({reason})"),
+                (None, Some(level)) => level.name().to_owned(),
+                (None, None) => String::new(),
+            };
+            rows.push(vec![
+                run.probe.clone(),
+                reading.metric.name().to_owned(),
+                labels.join(" "),
+                unit.show(reading.value),
+                limit.unwrap_or_default(),
+                verdict,
+            ]);
+        }
+        for version in &run.versions {
+            let name = "version".to_owned();
+            rows.push(vec![run.probe.clone(), name, version.component.clone(), version.version.clone()]);
+        }
+    }
+    let mut text = table::lay_out(&rows);
+    for run in runs {
+        let why = run.absent.iter().chain(&run.failure).map(|failure| (failure.reason, failure.detail.as_str()));
+        let own = run.inconclusive.map(|reason| (reason, "this box was not able to measure well"));
+        for (reason, detail) in why.chain(own) {
+            text.push_str(&format!("{}: {reason}: {detail}\n", run.probe));
+        }
+    }
+    text.push_str(&format!("verdict: {}\n", verdict.name()));
+    text
+}

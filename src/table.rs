@@ -1,0 +1,38 @@
+//! Tables for a terminal, with columns as wide as their content.
+
+use std::fmt::Write;
+
+/// Lays rows out in columns. The last column is not padded.
+pub fn lay_out(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cells(cell)).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let pad = width - cells(cell);
+            // Writing into a String cannot fail.
+            let _infallible = write!(line, "{cell}{:pad$}  ", "");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Columns of a terminal that a text takes: Chinese characters take two.
+fn cells(text: &str) -> usize {
+    text.chars().map(|c| if matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ff00}'..='\u{ff60}') { 2 } else { 1 }).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_also_with_chinese() {
+        let rows = [["名称", "x"], ["a", "yy"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(lay_out(&rows), "名称  x\na     yy\n");
+    }
+}
