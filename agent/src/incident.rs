@@ -1,10 +1,10 @@
 //! Incidents: open faults, one per scope, family and cause.
 
-use bellwether_probes::{Family, Labels, Metric};
+use bellwether_probes::{Family, Labels, Metric, Scale};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::judge::Level;
+use crate::{booking::Severity, judge::Level};
 
 /// What a fault is blamed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,4 +66,31 @@ pub struct Incident {
     pub recovered_at: Option<DateTime<Utc>>,
     /// Its series, sorted by probe, metric and labels.
     pub evidence: Vec<Evidence>,
+}
+
+/// How soon somebody should come for an incident, by what was measured so far.
+///
+/// A series beyond its critical limit is critical. High is a fault that shows in two families of the
+/// same scope at once, or in a value more than three material changes beyond its limit. All else is
+/// normal.
+pub fn severity(incident: &Incident, incidents: &[Incident]) -> Severity {
+    if incident.evidence.iter().any(|evidence| evidence.level == Level::Critical) {
+        return Severity::Critical;
+    }
+    let open = |other: &&Incident| other.scope == incident.scope && other.recovered_at.is_none();
+    let elsewhere = incidents.iter().filter(open).any(|other| other.family != incident.family);
+    if elsewhere || incident.evidence.iter().any(|evidence| material_beyond(evidence) > 3.0) {
+        return Severity::High;
+    }
+    Severity::Normal
+}
+
+/// How far the worst value is beyond the limit, in material changes of the metric.
+fn material_beyond(evidence: &Evidence) -> f64 {
+    let Evidence { worst, limit, .. } = *evidence;
+    match evidence.metric.spec().scale {
+        Scale::Log(factor) if worst > 0.0 && limit > 0.0 => (worst / limit).ln().abs() / factor.ln(),
+        Scale::Log(_) => 0.0,
+        Scale::Linear(amount) => (worst - limit).abs() / amount,
+    }
 }
