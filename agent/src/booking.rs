@@ -5,6 +5,7 @@
 //! sent ([`dispatch`]). An order's key and bytes never change after that.
 
 pub mod dispatch;
+pub mod ical;
 pub mod plan;
 pub mod slot;
 pub mod text;

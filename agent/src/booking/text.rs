@@ -1,1 +1,213 @@
-//! Booking text.
+//! A booking as people read it, in Chinese and in English.
+//!
+//! The fields stand in the order of a maintenance request form. What is not known is left out, never
+//! made up; what a complete booking would need and this one has not is named in the first lines.
+
+mod words;
+
+use std::fmt::Write as _;
+
+use bellwether_probes::Unit;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use self::words::{Words, weekday};
+use super::{Booking, Kind, State, VersionChange, Window};
+use crate::{incident::Evidence, judge::Level, site::Language};
+
+/// A booking's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// One line.
+    pub subject: String,
+    /// Several lines, each ended by a line feed.
+    pub body: String,
+}
+
+impl Text {
+    /// Subject and body as one document.
+    pub fn letter(&self) -> String {
+        format!("{}\n\n{}", self.subject, self.body)
+    }
+}
+
+/// Writes a booking for people. Times are in the school's zone.
+pub fn write(booking: &Booking, language: Language) -> Text {
+    let writer = Writer { booking, words: Words::of(language), zone: booking.timezone.parse().unwrap_or(Tz::UTC) };
+    Text { subject: writer.subject(), body: writer.body() }
+}
+
+struct Writer<'a> {
+    booking: &'a Booking,
+    words: &'static Words,
+    zone: Tz,
+}
+
+impl Writer<'_> {
+    fn subject(&self) -> String {
+        let (booking, words) = (self.booking, self.words);
+        let about = match booking.kind {
+            Kind::Fault => words.family(booking.family).to_owned(),
+            Kind::UpgradeCheck => booking.scope.clone(),
+        };
+        let place = joined([&booking.school.name[..], &booking.room.name], " ");
+        let mut line = format!("{}{}{}", words.open, words.severity(booking.severity), words.close);
+        if booking.state == State::Cancelled {
+            let _ = write!(line, "{}{}{}", words.open, words.cancelled_mark, words.close);
+        } else if booking.recovered_at.is_some() {
+            let _ = write!(line, "{}{}{}", words.open, words.recovered_mark, words.close);
+        }
+        let parts = joined([words.kind(booking.kind), &place, &about], " · ");
+        one_line(&format!("{line} {parts} [{}]", booking.key))
+    }
+
+    fn body(&self) -> String {
+        let (booking, words) = (self.booking, self.words);
+        let mut out = Lines { text: String::new(), colon: words.colon };
+        if !booking.complete() {
+            out.line(&format!("{}{}{}", words.incomplete, words.colon, self.missing()));
+        }
+        if booking.state == State::Cancelled {
+            out.line(words.cancelled);
+        } else if let Some(at) = booking.recovered_at {
+            out.line(&format!("{}{}{}", words.recovered, words.colon, self.instant(at)));
+        }
+        if !out.text.is_empty() {
+            out.line("");
+        }
+
+        out.field(words.school, &booking.school.name);
+        out.field(words.place, &self.place());
+        let versions = booking.versions.iter().map(|known| format!("{} {}", known.component, known.version));
+        out.list(words.versions, versions);
+        let contact = &booking.school.contact;
+        out.field(words.contact, &joined([&contact.name[..], &contact.phone, &contact.email], " / "));
+        out.list(words.wanted, booking.wanted.iter().enumerate().map(|(i, window)| self.window(i, window)));
+        out.field(words.duration, &Unit::Seconds.show(booking.vendor.duration.0.as_secs_f64()));
+        out.field(words.kind, &format!("{}{}{}", words.kind(booking.kind), words.comma, self.severity()));
+        out.field(words.request, &self.request());
+        out.field(words.deployment, words.deployment(&booking.room.deployment));
+        if booking.room.users > 0 {
+            out.field(words.users, &booking.room.users.to_string());
+        }
+        out.field(words.usage, &booking.room.usage);
+        out.list(words.evidence, booking.evidence.iter().map(|evidence| self.evidence(evidence)));
+        out.list(words.changes, booking.changes.iter().map(|change| self.change(change)));
+        out.field(words.metrics, &self.metrics());
+        out.field(words.hardware, &booking.room.hardware);
+        out.field(words.vendor, &booking.vendor.name);
+        out.field(words.zone, &booking.timezone);
+        out.field(words.key, &booking.key);
+        out.text
+    }
+
+    fn missing(&self) -> String {
+        let name = |path: &String| format!("{} ({path})", self.words.missing(path));
+        self.booking.missing.iter().map(name).collect::<Vec<_>>().join(self.words.list_comma)
+    }
+
+    fn place(&self) -> String {
+        let (school, room) = (&self.booking.school, &self.booking.room);
+        let id = if room.id.is_empty() { String::new() } else { format!("({})", room.id) };
+        joined([&school.campus[..], &room.building, &joined([&room.name[..], &id], " ")], " / ")
+    }
+
+    fn severity(&self) -> String {
+        let (severity, words) = (self.booking.severity, self.words);
+        format!("{}{}{}", words.severity(severity), words.colon, words.start_by(severity))
+    }
+
+    /// What is asked for, in one sentence that says no more than was measured.
+    fn request(&self) -> String {
+        let (booking, words) = (self.booking, self.words);
+        match booking.kind {
+            Kind::Fault => {
+                let since = booking.evidence.iter().map(|evidence| evidence.since).min();
+                let beyond = booking.evidence.iter().filter(|evidence| evidence.level > Level::Pass).count();
+                words.fault_request(booking.family, beyond, since.map(|at| self.instant(at)).as_deref())
+            }
+            Kind::UpgradeCheck => words.check_request(&booking.scope),
+        }
+    }
+
+    fn evidence(&self, evidence: &Evidence) -> String {
+        let (spec, words) = (evidence.metric.spec(), self.words);
+        let labels = evidence.labels.iter().map(|(label, value)| format!("{}={value}", label.name()));
+        let series = std::iter::once(evidence.probe.clone()).chain(labels).collect::<Vec<_>>().join(" ");
+        let show = |value| spec.unit.show(value);
+        let parts = [
+            words.now(&show(evidence.value)),
+            words.worst(&show(evidence.worst)),
+            words.limit(&show(evidence.limit)),
+            words.level(evidence.level).to_owned(),
+            words.since(&self.instant(evidence.since)),
+            words.runs(evidence.bad, evidence.of),
+        ];
+        let title = words.title(spec);
+        format!("{title} [{} {series}]{}{}", spec.name, words.colon, parts.join(words.comma))
+    }
+
+    fn change(&self, change: &VersionChange) -> String {
+        format!("{} {} → {}{}{}", change.component, change.old, change.new, self.words.comma, self.instant(change.at))
+    }
+
+    /// The metrics concerned by name, each once; for a check, the component.
+    fn metrics(&self) -> String {
+        if self.booking.kind == Kind::UpgradeCheck {
+            return self.booking.scope.clone();
+        }
+        let mut names: Vec<_> = self.booking.evidence.iter().map(|evidence| evidence.metric.name()).collect();
+        names.dedup();
+        joined([self.words.family(self.booking.family), &names.join(", ")], self.words.colon)
+    }
+
+    fn instant(&self, at: DateTime<Utc>) -> String {
+        let local = at.with_timezone(&self.zone);
+        format!("{} {}", local.format("%Y-%m-%d"), local.format("%H:%M"))
+    }
+
+    fn window(&self, index: usize, window: &Window) -> String {
+        let (start, end) = (window.start.with_timezone(&self.zone), window.end.with_timezone(&self.zone));
+        let day = weekday(&start, self.words);
+        format!("{}) {} {day} {}–{}", index + 1, start.format("%Y-%m-%d"), start.format("%H:%M"), end.format("%H:%M"))
+    }
+}
+
+/// Lines of a form.
+struct Lines {
+    text: String,
+    colon: &'static str,
+}
+
+impl Lines {
+    fn line(&mut self, line: &str) {
+        self.text += &one_line(line);
+        self.text.push('\n');
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        if !value.trim().is_empty() {
+            self.line(&format!("{name}{}{value}", self.colon));
+        }
+    }
+
+    fn list(&mut self, name: &str, items: impl Iterator<Item = String>) {
+        let mut items = items.peekable();
+        if items.peek().is_some() {
+            self.line(&format!("{name}{}", self.colon.trim_end()));
+        }
+        for item in items {
+            self.line(&format!("- {item}"));
+        }
+    }
+}
+
+/// Joins the parts that say something.
+fn joined<const N: usize>(parts: [&str; N], between: &str) -> String {
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(between)
+}
+
+/// A value from a config or a version file must not start a line of its own.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,411 @@
+//! Channel `webhook`: one signed CloudEvent per order, posted to a web address.
+//!
+//! The receiver can tell repeats by any of three equal marks: `Idempotency-Key` (IETF draft
+//! draft-ietf-httpapi-idempotency-key-header), the CloudEvents `id` (CloudEvents 1.0, structured
+//! JSON), and `webhook-id` (Standard Webhooks). All are the order's key, and a repeat has the same
+//! bytes; only the time and the signature of the attempt differ.
+//!
+//! | Answer | Outcome |
+//! |---|---|
+//! | 200–204, whatever its body | done; a JSON field `id` becomes the remote id |
+//! | other 2xx | ambiguous: such a status may carry an error within |
+//! | 3xx, 401, 403, 404, 405, 407 | not delivered: an operator has to mend the config; never followed |
+//! | 429 | not delivered, `Retry-After` honoured |
+//! | 408, 409, 5xx | ambiguous, `Retry-After` honoured |
+//! | other 4xx (400, 410, 422) | rejected |
+//! | no connection (name, refused, TLS) | not delivered |
+//! | timeout, reset or end amid the answer | ambiguous |
+//!
+//! Proxies named by the environment are not used: it talks to the configured host alone.
+
+use std::{
+    fmt, fs,
+    io::Read,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bellwether_probes::{Mistake, Span};
+use chrono::{DateTime, SecondsFormat, Utc};
+use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::{Certificate, Client, StatusCode, header::HeaderMap, redirect::Policy};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use url::{Host, Url};
+
+use super::Outcome;
+use crate::booking::{Booking, Operation, Order};
+
+/// Longest answer that is read.
+const MAX_ANSWER: usize = 64 * 1024;
+/// Longest secret or certificate file that is read.
+const MAX_FILE: u64 = 256 * 1024;
+/// Longest wait that a receiver may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// Longest name that a receiver may give a booking, in characters.
+const MAX_REMOTE_ID: usize = 128;
+/// How much of a refusal is shown to people, in characters.
+const MAX_EXCERPT: usize = 160;
+
+/// `[channel.NAME]` with `kind = "webhook"`.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where to post. Its path and query may be secret and are never shown.
+    pub url: String,
+    /// File with the shared secret: `whsec_` and base64, or the raw secret. Several lines sign
+    /// several times, so that a secret can be changed without a gap.
+    pub secret_file: PathBuf,
+    /// PEM file of the only certificate authorities to trust, instead of those of the system.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Deadline of one attempt.
+    #[serde(default = "default_timeout")]
+    pub timeout: Span,
+    /// Allows `http:` to other hosts than this one.
+    #[serde(default)]
+    pub allow_plain_http: bool,
+}
+
+fn default_timeout() -> Span {
+    Span(Duration::from_secs(10))
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("url", &place(&self.url))
+            .field("secret_file", &self.secret_file)
+            .field("ca_file", &self.ca_file)
+            .field("timeout", &self.timeout)
+            .field("allow_plain_http", &self.allow_plain_http)
+            .finish()
+    }
+}
+
+impl Config {
+    /// Mistakes that the shape of the table does not show. Reads the files that it names.
+    pub fn check(&self) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        if let Some(message) = self.url_mistake() {
+            mistakes.push(Mistake::new("url", message));
+        }
+        if let Err(message) = guarded(&self.secret_file).and_then(|()| secrets(&self.secret_file)) {
+            mistakes.push(Mistake::new("secret_file", message));
+        }
+        if let Some(Err(message)) = self.ca_file.as_deref().map(authorities) {
+            mistakes.push(Mistake::new("ca_file", message));
+        }
+        let timeout = self.timeout.0;
+        if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(120) {
+            mistakes.push(Mistake::new("timeout", "expected a time from 100 ms to 120 s"));
+        }
+        mistakes
+    }
+
+    fn url_mistake(&self) -> Option<String> {
+        let url = match Url::parse(&self.url) {
+            Ok(url) => url,
+            Err(error) => {
+                return Some(format!("expected a web address such as \"https://vendor.example/hook\": {error}"));
+            }
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Some("found a user or password in it, expected none: orders are signed by secret_file".to_owned());
+        }
+        match url.scheme() {
+            "https" => None,
+            "http" if self.allow_plain_http || loopback(&url) => None,
+            "http" => Some(
+                "found http: to another host, which anybody between can read and change; \
+                 expected https:, or allow_plain_http = true"
+                    .to_owned(),
+            ),
+            other => Some(format!("found {other}:, expected https:")),
+        }
+    }
+}
+
+fn loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Scheme, host and port of an address: what may be shown of it.
+fn place(url: &str) -> String {
+    Url::parse(url).map_or_else(|_| "an invalid address".to_owned(), |url| url.origin().ascii_serialization())
+}
+
+/// A shared secret. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Secret {
+    /// Reads one line: `whsec_` and base64, or the raw secret. The message of a mistake does not
+    /// repeat it.
+    pub fn parse(line: &str) -> Result<Self, String> {
+        match line.strip_prefix("whsec_") {
+            Some(text) => {
+                BASE64.decode(text.as_bytes()).map(Self).map_err(|_| "found whsec_ and no base64 after it".to_owned())
+            }
+            None => Ok(Self(line.as_bytes().to_vec())),
+        }
+    }
+
+    /// `v1,` and the base64 of HMAC-SHA256 over `ID.TIMESTAMP.BODY` (Standard Webhooks, "Signature
+    /// scheme").
+    fn sign(&self, id: &str, timestamp: i64, body: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+        format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()))
+    }
+}
+
+/// Whether nobody but its owner can read a secret file.
+fn guarded(path: &Path) -> Result<(), String> {
+    let mode = fs::metadata(path).map_err(|error| format!("cannot read {path:?}: {error}"))?.permissions().mode();
+    // The service manager guards its credentials by an access list, which shows as a group's right.
+    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder));
+    if mode & 0o077 != 0 && !credential {
+        return Err(format!("{path:?} has mode {:04o}, expected 0600: others can read the secret", mode & 0o7777));
+    }
+    Ok(())
+}
+
+/// Reads all secrets of a file, the newest first as they stand there.
+fn secrets(path: &Path) -> Result<Vec<Secret>, String> {
+    let text = String::from_utf8(read_bounded(path)?).map_err(|_| format!("{path:?} is no text"))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let secrets =
+        lines.map(Secret::parse).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{path:?}: {error}"))?;
+    if secrets.is_empty() || secrets.iter().any(|secret| secret.0.is_empty()) {
+        return Err(format!("{path:?} holds no secret"));
+    }
+    Ok(secrets)
+}
+
+fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
+    let found = Certificate::from_pem_bundle(&read_bounded(path)?).map_err(|_| format!("{path:?} is no PEM file"))?;
+    if found.is_empty() {
+        return Err(format!("{path:?} holds no certificate"));
+    }
+    Ok(found)
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error| format!("cannot read {path:?}: {error}");
+    let mut bytes = Vec::new();
+    fs::File::open(path).map_err(cannot)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("{path:?} has more than {MAX_FILE} bytes"));
+    }
+    Ok(bytes)
+}
+
+/// A CloudEvent 1.0 in structured JSON.
+#[derive(Serialize)]
+struct Event<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: String,
+    r#type: String,
+    subject: &'a str,
+    time: String,
+    datacontenttype: &'static str,
+    data: &'a Booking,
+}
+
+/// The bytes of an order.
+pub(super) fn body(booking: &Booking, operation: Operation, op_key: &str) -> String {
+    let event = Event {
+        specversion: "1.0",
+        id: op_key,
+        source: format!("bellwether/{}", percent_encoded(&booking.room.id)),
+        r#type: format!("bellwether.booking.{}.v1", operation.name()),
+        subject: &booking.key,
+        time: booking.updated_at.to_rfc3339_opts(SecondsFormat::Millis, true),
+        datacontenttype: "application/json",
+        data: booking,
+    };
+    serde_json::to_string(&event).expect("a booking has string keys and no failing serializer")
+}
+
+/// One segment of a URI path (RFC 3986, unreserved characters).
+fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+/// The headers of one attempt at `now`; the body is the order's, unchanged.
+pub fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+    let timestamp = now.timestamp();
+    let signatures: Vec<_> = secrets.iter().map(|secret| secret.sign(&order.op_key, timestamp, &order.body)).collect();
+    vec![
+        ("content-type", "application/cloudevents+json; charset=utf-8".to_owned()),
+        ("user-agent", concat!("bellwether/", env!("CARGO_PKG_VERSION")).to_owned()),
+        // A structured-header string: the quotes belong to it.
+        ("idempotency-key", format!("\"{}\"", order.op_key)),
+        ("webhook-id", order.op_key.clone()),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", signatures.join(" ")),
+    ]
+}
+
+/// What an answer that arrived whole means. See the table above.
+pub fn parse(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Outcome {
+    let retry_after = retry_after(headers, now);
+    let detail = || format!("answered {status}{}", excerpt(body));
+    match status.as_u16() {
+        200..=204 => Outcome::Done { remote_id: remote_id(body) },
+        300..=399 => Outcome::not_delivered(format!(
+            "answered {status}, which would lead elsewhere and is not followed; put the final address into url"
+        )),
+        401 | 403 => Outcome::not_delivered(format!("{}; check secret_file", detail())),
+        404 | 405 | 407 => Outcome::not_delivered(format!("{}; check url", detail())),
+        429 => Outcome::NotDelivered { detail: detail(), retry_after },
+        408 | 409 | 500..=599 | 205..=299 => Outcome::Ambiguous { detail: detail(), retry_after },
+        400..=499 => Outcome::Rejected { detail: detail() },
+        _ => Outcome::Ambiguous { detail: detail(), retry_after },
+    }
+}
+
+/// `Retry-After` (RFC 9110, 10.2.3) in seconds or as a date, at most an hour.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = headers.get("retry-after")?.to_str().ok()?.trim();
+    let wait = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let until = DateTime::parse_from_rfc2822(text).ok()?.with_timezone(&Utc);
+            (until - now).to_std().unwrap_or_default()
+        }
+    };
+    Some(wait.min(MAX_RETRY_AFTER))
+}
+
+/// The field `id` of a JSON object, if it is a short text or a number.
+fn remote_id(body: &[u8]) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let id = match answer.get("id")? {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let fits = !id.is_empty() && id.chars().count() <= MAX_REMOTE_ID && !id.chars().any(char::is_control);
+    fits.then_some(id)
+}
+
+/// The start of an answer on one line, for people.
+fn excerpt(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MAX_EXCERPT)]);
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    let line: String = words.collect::<Vec<_>>().join(" ").chars().take(MAX_EXCERPT).collect();
+    if line.is_empty() { line } else { format!(": {line}") }
+}
+
+/// Makes one attempt. Reads the secret anew, so that a changed one needs no restart.
+pub(super) async fn send(config: &Config, order: &Order, now: DateTime<Utc>) -> Outcome {
+    let place = place(&config.url);
+    let prepared = prepare(config);
+    let (client, secrets) = match prepared {
+        Ok(prepared) => prepared,
+        Err(detail) => return Outcome::not_delivered(detail),
+    };
+    let mut request = client.post(&config.url).body(order.body.clone());
+    for (name, value) in headers(order, &secrets, now) {
+        request = request.header(name, value);
+    }
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) => return failed(&place, error),
+    };
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    match bounded(answer).await {
+        Ok(body) => at(&place, parse(status, &headers, &body, now)),
+        Err(error) => failed(&place, error),
+    }
+}
+
+fn prepare(config: &Config) -> Result<(Client, Vec<Secret>), String> {
+    if let Some(message) = config.url_mistake() {
+        return Err(format!("url: {message}"));
+    }
+    let secrets = secrets(&config.secret_file)?;
+    let mut client = Client::builder()
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        // Less than the whole: a connection that cannot be made is certain non-delivery.
+        .connect_timeout(config.timeout.0 / 2)
+        .timeout(config.timeout.0);
+    if let Some(path) = &config.ca_file {
+        client = client.tls_certs_only(authorities(path)?);
+    }
+    let client = client.build().map_err(|error| format!("cannot prepare the connection: {}", innermost(&error)))?;
+    Ok((client, secrets))
+}
+
+/// The answer's body, cut off where it gets too long: what it says there does not matter.
+async fn bounded(mut answer: reqwest::Response) -> reqwest::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]);
+        if body.len() == MAX_ANSWER {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// What a failed attempt means.
+fn failed(place: &str, error: reqwest::Error) -> Outcome {
+    let error = error.without_url();
+    let cause = innermost(&error);
+    if error.is_connect() {
+        return Outcome::not_delivered(format!("{place}: no connection: {cause}"));
+    }
+    if error.is_builder() {
+        return Outcome::not_delivered(format!("{place}: no request: {cause}"));
+    }
+    let detail = if error.is_timeout() {
+        format!("{place}: no whole answer in time")
+    } else {
+        format!("{place}: no whole answer: {cause}")
+    };
+    Outcome::Ambiguous { detail, retry_after: None }
+}
+
+/// The last cause of an error, which names what happened.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// The outcome with the place in its detail.
+fn at(place: &str, outcome: Outcome) -> Outcome {
+    let name = |detail: String| format!("{place}: {detail}");
+    match outcome {
+        Outcome::Done { remote_id } => Outcome::Done { remote_id },
+        Outcome::NotDelivered { detail, retry_after } => Outcome::NotDelivered { detail: name(detail), retry_after },
+        Outcome::Ambiguous { detail, retry_after } => Outcome::Ambiguous { detail: name(detail), retry_after },
+        Outcome::Rejected { detail } => Outcome::Rejected { detail: name(detail) },
+    }
+}
