@@ -1,0 +1,491 @@
+//! What every back end must do. Each check takes a fresh store; a back end runs them all by naming
+//! itself in [`suite`].
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::PathBuf;
+
+use bellwether_probes::{Family, Labels, Metric};
+use chrono::{DateTime, Utc};
+use tempfile::TempDir;
+
+use super::{Committed, OrderState, Settlement, Store, StoreError};
+use crate::{
+    booking::{Booking, ChangeKind, Kind, Operation, Order, Severity, State, VersionChange, op_key},
+    incident::{Cause, Evidence, Incident},
+    inspection::{Conclusion, KnownVersion, Memory},
+    judge::{Level, Series},
+    site::Site,
+};
+
+/// A store of its own, with what is needed to open it again.
+struct Fresh {
+    folder: TempDir,
+    store: Store,
+    memory: Memory,
+}
+
+impl Fresh {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("bellwether.db")
+    }
+
+    async fn reopened(mut self) -> Self {
+        self.store.close().await;
+        (self.store, self.memory) = Store::open(&self.path(), at(9999), "another").await.unwrap();
+        self
+    }
+}
+
+async fn sqlite() -> Fresh {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, memory) = Store::open(&folder.path().join("bellwether.db"), at(0), "ledger").await.unwrap();
+    Fresh { folder, store, memory }
+}
+
+macro_rules! suite {
+    ($backend:ident: $($check:ident)*) => {
+        mod $backend {
+            $(#[tokio::test]
+            async fn $check() {
+                super::$check(super::$backend().await).await;
+            })*
+        }
+    };
+}
+
+suite! { sqlite:
+    a_new_ledger_keeps_its_name_and_is_empty
+    what_was_committed_is_there_after_a_restart
+    what_left_the_memory_leaves_the_store
+    an_inspection_is_committed_once
+    a_refused_conclusion_leaves_nothing
+    a_booking_opens_once_per_channel
+    an_order_number_is_used_once
+    an_order_needs_its_booking
+    only_the_head_of_a_line_is_due
+    lines_do_not_wait_for_each_other
+    an_order_waits_for_its_time
+    only_a_waiting_order_begins
+    only_an_order_in_flight_settles
+    settling_again_with_the_same_end_is_no_error
+    settling_takes_the_booking_along
+    an_order_in_flight_is_ambiguous_after_a_restart
+    a_newer_update_replaces_one_that_was_never_tried
+    an_update_that_was_tried_is_kept
+    opening_and_cancelling_never_collapse
+    a_refused_opening_takes_its_followers_along
+    counts_are_by_channel_and_state
+    ended_bookings_are_listed_and_not_remembered
+    old_and_ended_goes_in_small_bites
+    a_long_detail_is_cut_between_characters
+    a_closed_store_says_so
+}
+
+pub(super) fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000 + seconds, 0).unwrap()
+}
+
+pub(super) fn booking(key: &str) -> Booking {
+    let site = Site::default();
+    Booking {
+        key: key.to_owned(),
+        kind: Kind::Fault,
+        state: State::Holding,
+        severity: Severity::High,
+        scope: "room-301".to_owned(),
+        family: Family::Net,
+        cause: Cause::Room,
+        epoch: 0,
+        opened_at: at(0),
+        updated_at: at(0),
+        recovered_at: None,
+        school: site.school,
+        room: site.room,
+        vendor: site.vendor,
+        timezone: "Asia/Shanghai".to_owned(),
+        versions: Vec::new(),
+        changes: Vec::new(),
+        evidence: vec![evidence()],
+        wanted: Vec::new(),
+        missing: vec!["school.name".to_owned()],
+        op_seq: 0,
+    }
+}
+
+fn evidence() -> Evidence {
+    Evidence {
+        probe: "call".to_owned(),
+        metric: Metric::MediaRoundTrip,
+        labels: Labels::default(),
+        value: 0.1 + 0.2,
+        worst: 1.0 / 3.0,
+        limit: 0.1,
+        level: Level::Degraded,
+        since: at(-300),
+        bad: 3,
+        of: 4,
+    }
+}
+
+pub(super) fn order(booking: &str, seq: u32, channel: &str, operation: Operation) -> Order {
+    Order {
+        op_key: op_key(booking, seq),
+        booking_key: booking.to_owned(),
+        op_seq: seq,
+        channel: channel.to_owned(),
+        operation,
+        created_at: at(i64::from(seq)),
+        body: format!("{{\"教室\":\"{seq}\"}}\n"),
+    }
+}
+
+pub(super) fn conclusion(memory: &Memory, bookings: &[Booking], orders: &[Order]) -> Conclusion {
+    let mut memory = memory.clone();
+    for booking in bookings {
+        if booking.state.ended() {
+            memory.bookings.remove(&booking.key);
+        } else {
+            memory.bookings.insert(booking.key.clone(), booking.clone());
+        }
+    }
+    Conclusion {
+        memory,
+        verdicts: Vec::new(),
+        changes: Vec::new(),
+        bookings: bookings.to_vec(),
+        orders: orders.to_vec(),
+    }
+}
+
+/// Commits booking `b` with orders given as (seq, channel, operation).
+async fn with_orders(fresh: &Fresh, orders: &[(u32, &str, Operation)]) {
+    let orders: Vec<_> = orders.iter().map(|(seq, channel, operation)| order("b", *seq, channel, *operation)).collect();
+    let id = format!("inspection-{}", orders.first().map_or(0, |order| order.op_seq));
+    let conclusion = conclusion(&fresh.memory, &[booking("b")], &orders);
+    assert_eq!(fresh.store.commit(&id, &conclusion, at(10)).await.unwrap(), Committed::New);
+}
+
+async fn due(store: &Store, now: i64) -> Vec<String> {
+    store.due_orders(at(now)).await.unwrap().into_iter().map(|order| order.op_key).collect()
+}
+
+async fn states(store: &Store) -> Vec<OrderState> {
+    store.orders_of("b").await.unwrap().into_iter().map(|record| record.state).collect()
+}
+
+fn done() -> Settlement {
+    Settlement::Done { remote_id: Some("4711".to_owned()) }
+}
+
+fn retry(seconds: i64, ambiguous: bool) -> Settlement {
+    Settlement::Retry { not_before: at(seconds), ambiguous, detail: "no answer".to_owned() }
+}
+
+fn dead() -> Settlement {
+    Settlement::Dead { detail: "422".to_owned() }
+}
+
+pub(super) fn full_memory(memory: &Memory) -> Memory {
+    let mut memory = memory.clone();
+    for n in 0..12 {
+        // Keys with everything that a path or a quote could trip over.
+        let key = format!("call media_loss{{direction=\"up\", mount=\"/a'b\\\\c\", n=\"{n}\"}} 教室");
+        memory.judge.insert(key, Series { level: Level::Degraded, since: Some(at(n)), ..Series::default() });
+        memory.changes.push(VersionChange {
+            component: "board".to_owned(),
+            old: format!("1.{n}"),
+            new: format!("1.{}", n + 1),
+            kind: ChangeKind::Minor,
+            at: at(n),
+        });
+    }
+    memory.versions.insert("board".to_owned(), KnownVersion { version: "1.12".to_owned(), since: at(12) });
+    memory.incidents.push(Incident {
+        scope: "room-301".to_owned(),
+        family: Family::Net,
+        cause: Cause::Room,
+        opened_at: at(-300),
+        recovered_at: None,
+        evidence: vec![evidence()],
+    });
+    memory.epochs.insert("room-301|net|room".to_owned(), 7);
+    memory.opened_on.insert("b".to_owned(), vec!["folder".to_owned(), "hook".to_owned()]);
+    memory
+}
+
+async fn a_new_ledger_keeps_its_name_and_is_empty(fresh: Fresh) {
+    assert_eq!(fresh.memory, Memory { ledger_id: "ledger".to_owned(), ..Memory::default() });
+    assert_eq!(fresh.reopened().await.memory.ledger_id, "ledger");
+}
+
+async fn what_was_committed_is_there_after_a_restart(fresh: Fresh) {
+    let conclusion = conclusion(
+        &full_memory(&fresh.memory),
+        &[booking("b")],
+        &[order("b", 1, "folder", Operation::Open), order("b", 2, "hook", Operation::Open)],
+    );
+    fresh.store.commit("first", &conclusion, at(10)).await.unwrap();
+    let fresh = fresh.reopened().await;
+    assert_eq!(fresh.memory, conclusion.memory);
+    assert_eq!(fresh.store.bookings().await.unwrap(), conclusion.bookings);
+    assert_eq!(fresh.store.due_orders(at(10)).await.unwrap(), conclusion.orders);
+}
+
+async fn what_left_the_memory_leaves_the_store(fresh: Fresh) {
+    let full = conclusion(&full_memory(&fresh.memory), &[], &[]);
+    fresh.store.commit("first", &full, at(10)).await.unwrap();
+    let mut less = full;
+    less.memory.judge.pop_first();
+    less.memory.changes.drain(..5);
+    less.memory.incidents.clear();
+    less.memory.epochs.insert("room-301|net|room".to_owned(), 8);
+    less.memory.opened_on.clear();
+    fresh.store.commit("second", &less, at(20)).await.unwrap();
+    assert_eq!(fresh.store.memory().await.unwrap(), less.memory);
+}
+
+async fn an_inspection_is_committed_once(fresh: Fresh) {
+    let first = conclusion(&fresh.memory, &[booking("b")], &[order("b", 1, "folder", Operation::Open)]);
+    assert_eq!(fresh.store.commit("same", &first, at(10)).await.unwrap(), Committed::New);
+    let again = conclusion(&full_memory(&fresh.memory), &[booking("c")], &[order("c", 1, "folder", Operation::Open)]);
+    assert_eq!(fresh.store.commit("same", &again, at(11)).await.unwrap(), Committed::Repeated);
+    assert_eq!(fresh.store.memory().await.unwrap(), first.memory);
+    assert_eq!(due(&fresh.store, 20).await, ["b.1"]);
+}
+
+async fn a_refused_conclusion_leaves_nothing(fresh: Fresh) {
+    // The second order breaks a constraint after everything else was written.
+    let twice = [order("b", 1, "folder", Operation::Open), order("b", 2, "folder", Operation::Open)];
+    let refused = conclusion(&full_memory(&fresh.memory), &[booking("b")], &twice);
+    let error = fresh.store.commit("first", &refused, at(10)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+    assert_eq!(fresh.store.memory().await.unwrap(), fresh.memory);
+    assert_eq!(fresh.store.bookings().await.unwrap(), []);
+    assert_eq!(due(&fresh.store, 20).await, [""; 0]);
+    assert_eq!(fresh.store.failures(), 1);
+    // Not even its id: it can be committed once it is right.
+    let right = conclusion(&fresh.memory, &[booking("b")], &twice[..1]);
+    assert_eq!(fresh.store.commit("first", &right, at(11)).await.unwrap(), Committed::New);
+    assert_eq!(due(&fresh.reopened().await.store, 20).await, ["b.1"]);
+}
+
+async fn a_booking_opens_once_per_channel(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
+    let again = conclusion(&fresh.memory, &[booking("b")], &[order("b", 2, "folder", Operation::Open)]);
+    let error = fresh.store.commit("again", &again, at(11)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+    with_orders(&fresh, &[(2, "hook", Operation::Open)]).await;
+}
+
+async fn an_order_number_is_used_once(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
+    let again = conclusion(&fresh.memory, &[booking("b")], &[order("b", 1, "hook", Operation::Open)]);
+    let error = fresh.store.commit("again", &again, at(11)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+}
+
+async fn an_order_needs_its_booking(fresh: Fresh) {
+    let orphan = conclusion(&fresh.memory, &[], &[order("b", 1, "folder", Operation::Open)]);
+    let error = fresh.store.commit("orphan", &orphan, at(10)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+}
+
+async fn only_the_head_of_a_line_is_due(fresh: Fresh) {
+    with_orders(
+        &fresh,
+        &[(1, "folder", Operation::Open), (2, "folder", Operation::Update), (3, "folder", Operation::Cancel)],
+    )
+    .await;
+    let store = &fresh.store;
+    for (seq, next) in [("b.1", "b.2"), ("b.2", "b.3")] {
+        assert_eq!(due(store, 20).await, [seq]);
+        store.begin(seq, at(20)).await.unwrap();
+        assert_eq!(due(store, 20).await, [""; 0], "nothing passes an order in flight");
+        store.settle(seq, &retry(30, true), None, at(21)).await.unwrap();
+        assert_eq!(due(store, 29).await, [""; 0], "nothing passes an order that waits");
+        store.begin(seq, at(30)).await.unwrap();
+        store.settle(seq, &done(), None, at(31)).await.unwrap();
+        assert_eq!(due(store, 31).await, [next]);
+    }
+}
+
+async fn lines_do_not_wait_for_each_other(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
+    fresh.store.begin("b.1", at(20)).await.unwrap();
+    assert_eq!(due(&fresh.store, 20).await, ["b.2"]);
+}
+
+async fn an_order_waits_for_its_time(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
+    let store = &fresh.store;
+    assert_eq!(store.next_due(at(20)).await.unwrap(), None, "what is due already is not next");
+    assert_eq!(store.next_due(at(0)).await.unwrap(), Some(at(1)));
+    for (seq, until) in [("b.1", 500), ("b.2", 90)] {
+        store.begin(seq, at(20)).await.unwrap();
+        store.settle(seq, &retry(until, false), None, at(21)).await.unwrap();
+    }
+    assert_eq!(due(store, 89).await, [""; 0]);
+    assert_eq!(store.next_due(at(89)).await.unwrap(), Some(at(90)));
+    assert_eq!(due(store, 90).await, ["b.2"]);
+    assert_eq!(store.next_due(at(90)).await.unwrap(), Some(at(500)));
+}
+
+async fn only_a_waiting_order_begins(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
+    let store = &fresh.store;
+    assert_eq!(store.begin("b.1", at(20)).await.unwrap(), 1);
+    let error = store.begin("b.1", at(20)).await.unwrap_err();
+    assert_eq!(error.to_string(), "order b.1 is inflight, expected pending or ambiguous");
+    store.settle("b.1", &retry(30, false), None, at(21)).await.unwrap();
+    assert_eq!(store.begin("b.1", at(30)).await.unwrap(), 2, "attempts count on");
+    store.settle("b.1", &done(), None, at(31)).await.unwrap();
+    assert!(store.begin("b.1", at(40)).await.is_err());
+    let error = store.begin("b.9", at(40)).await.unwrap_err();
+    assert_eq!(error.to_string(), "order b.9 is unknown, expected pending or ambiguous");
+}
+
+async fn only_an_order_in_flight_settles(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
+    let error = fresh.store.settle("b.1", &done(), None, at(20)).await.unwrap_err();
+    assert_eq!(error.to_string(), "order b.1 is pending, expected inflight");
+    assert_eq!(states(&fresh.store).await, [OrderState::Pending]);
+}
+
+async fn settling_again_with_the_same_end_is_no_error(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
+    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.settle("b.1", &done(), None, at(21)).await.unwrap();
+    fresh.store.settle("b.1", &done(), None, at(22)).await.unwrap();
+    assert!(fresh.store.settle("b.1", &dead(), None, at(23)).await.is_err());
+    let record = fresh.store.orders_of("b").await.unwrap().remove(0);
+    assert_eq!((record.state, record.settled_at), (OrderState::Done, Some(at(21))));
+    assert_eq!((record.remote_id.as_deref(), record.sent_at, record.attempt), (Some("4711"), Some(at(20)), 1));
+}
+
+async fn settling_takes_the_booking_along(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
+    fresh.store.begin("b.1", at(20)).await.unwrap();
+    let requested = Booking { state: State::Requested, updated_at: at(21), ..booking("b") };
+    fresh.store.settle("b.1", &done(), Some(&requested), at(21)).await.unwrap();
+    let fresh = fresh.reopened().await;
+    assert_eq!(fresh.memory.bookings["b"], requested);
+}
+
+async fn an_order_in_flight_is_ambiguous_after_a_restart(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
+    fresh.store.begin("b.1", at(20)).await.unwrap();
+    let fresh = fresh.reopened().await;
+    assert_eq!(states(&fresh.store).await, [OrderState::Ambiguous, OrderState::Pending]);
+    let before = order("b", 1, "folder", Operation::Open);
+    let again = fresh.store.due_orders(at(20)).await.unwrap().remove(0);
+    assert_eq!(again, before, "the same key and the same bytes");
+    assert_eq!(fresh.store.begin("b.1", at(30)).await.unwrap(), 2);
+}
+
+async fn a_newer_update_replaces_one_that_was_never_tried(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "folder", Operation::Update)]).await;
+    with_orders(&fresh, &[(3, "folder", Operation::Update), (4, "hook", Operation::Update)]).await;
+    let records = fresh.store.orders_of("b").await.unwrap();
+    let states: Vec<_> = records.iter().map(|record| record.state).collect();
+    use OrderState::{Dead, Pending};
+    assert_eq!(states, [Pending, Dead, Pending, Pending]);
+    assert_eq!(records[1].detail.as_deref(), Some("superseded"));
+}
+
+async fn an_update_that_was_tried_is_kept(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Update)]).await;
+    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.settle("b.1", &retry(30, false), None, at(21)).await.unwrap();
+    with_orders(&fresh, &[(2, "folder", Operation::Update)]).await;
+    assert_eq!(states(&fresh.store).await, [OrderState::Pending, OrderState::Pending]);
+    assert_eq!(due(&fresh.store, 40).await, ["b.1"]);
+}
+
+async fn opening_and_cancelling_never_collapse(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "folder", Operation::Cancel)]).await;
+    with_orders(&fresh, &[(3, "folder", Operation::Update)]).await;
+    assert_eq!(states(&fresh.store).await, [OrderState::Pending; 3]);
+}
+
+async fn a_refused_opening_takes_its_followers_along(fresh: Fresh) {
+    with_orders(
+        &fresh,
+        &[(1, "folder", Operation::Open), (2, "folder", Operation::Update), (3, "hook", Operation::Open)],
+    )
+    .await;
+    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.settle("b.1", &dead(), None, at(21)).await.unwrap();
+    with_orders(&fresh, &[(4, "folder", Operation::Cancel), (5, "hook", Operation::Cancel)]).await;
+    use OrderState::{Dead, Pending};
+    assert_eq!(states(&fresh.store).await, [Dead, Dead, Pending, Dead, Pending]);
+}
+
+async fn counts_are_by_channel_and_state(fresh: Fresh) {
+    with_orders(
+        &fresh,
+        &[(1, "hook", Operation::Open), (2, "folder", Operation::Open), (3, "hook", Operation::Cancel)],
+    )
+    .await;
+    fresh.store.begin("b.2", at(20)).await.unwrap();
+    let counts = fresh.store.order_counts().await.unwrap();
+    let counts: Vec<_> = counts.iter().map(|c| (c.channel.as_str(), c.state, c.count)).collect();
+    assert_eq!(counts, [("folder", OrderState::Inflight, 1), ("hook", OrderState::Pending, 2)]);
+}
+
+async fn ended_bookings_are_listed_and_not_remembered(fresh: Fresh) {
+    let ended = Booking { state: State::Cancelled, ..booking("a") };
+    let newer = Booking { opened_at: at(5), ..booking("b") };
+    let both = conclusion(&fresh.memory, &[ended.clone(), newer.clone()], &[]);
+    fresh.store.commit("first", &both, at(10)).await.unwrap();
+    assert_eq!(fresh.store.bookings().await.unwrap(), [newer.clone(), ended]);
+    assert_eq!(fresh.store.memory().await.unwrap().bookings.into_values().collect::<Vec<_>>(), [newer]);
+}
+
+async fn old_and_ended_goes_in_small_bites(fresh: Fresh) {
+    let day = 86_400;
+    let ended = |n: usize| Booking { state: State::Cancelled, ..booking(&format!("old-{n:03}")) };
+    let mut bookings: Vec<_> = (0..120).map(ended).collect();
+    bookings.push(Booking { state: State::Cancelled, ..booking("unsettled") });
+    bookings.push(Booking { state: State::Cancelled, updated_at: at(2 * day), ..booking("younger") });
+    bookings.push(booking("open"));
+    let orders = [
+        order("unsettled", 1, "folder", Operation::Cancel),
+        order("open", 1, "folder", Operation::Open),
+        order("open", 2, "folder", Operation::Update),
+        order("open", 3, "folder", Operation::Update),
+    ];
+    let all = conclusion(&fresh.memory, &bookings, &orders);
+    fresh.store.commit("first", &all, at(10)).await.unwrap();
+    let now = at(401 * day);
+    let mut bites = Vec::new();
+    loop {
+        match fresh.store.prune(now).await.unwrap() {
+            0 => break,
+            deleted => bites.push(deleted),
+        }
+    }
+    // 120 bookings, the superseded update and the inspection's id.
+    assert_eq!(bites, [52, 50, 20]);
+    let left: Vec<_> = fresh.store.bookings().await.unwrap().into_iter().map(|booking| booking.key).collect();
+    assert_eq!(left, ["open", "unsettled", "younger"]);
+    let open = fresh.store.orders_of("open").await.unwrap();
+    assert_eq!(open.iter().map(|record| record.order.op_seq).collect::<Vec<_>>(), [1, 3]);
+}
+
+async fn a_long_detail_is_cut_between_characters(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
+    fresh.store.begin("b.1", at(20)).await.unwrap();
+    let detail = "教室".repeat(1000);
+    fresh.store.settle("b.1", &Settlement::Dead { detail: detail.clone() }, None, at(21)).await.unwrap();
+    let kept = fresh.store.orders_of("b").await.unwrap().remove(0).detail.unwrap();
+    assert_eq!(kept.len(), 498);
+    assert!(detail.starts_with(&kept));
+}
+
+async fn a_closed_store_says_so(fresh: Fresh) {
+    let clone = fresh.store.clone();
+    fresh.store.close().await;
+    assert!(matches!(clone.memory().await, Err(StoreError::Closed)));
+    clone.close().await;
+}

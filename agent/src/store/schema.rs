@@ -1,0 +1,69 @@
+//! The tables, and the way from every older schema to the newest.
+//!
+//! Times are integer milliseconds UTC. A memory row is one series, component, change, incident, epoch
+//! or booking, with its value as JSON.
+
+/// `PRAGMA application_id` of our files: "bwth".
+pub(super) const APPLICATION: i64 = 0x6277_7468;
+
+/// The newest schema: `PRAGMA user_version`, and `schema` in `meta`.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Step `n` leads from schema `n` to `n + 1`; schema 0 is an empty file.
+pub(super) const MIGRATIONS: &[&str] = &[V1];
+
+const V1: &str = "
+CREATE TABLE meta (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    ledger_id   TEXT NOT NULL CHECK (ledger_id <> ''),
+    schema      INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE inspections (
+    id           TEXT PRIMARY KEY,
+    committed_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE memory (
+    part TEXT NOT NULL CHECK (part IN ('series', 'version', 'change', 'incident', 'epoch', 'opened_on')),
+    key  TEXT NOT NULL,
+    json TEXT NOT NULL,
+    PRIMARY KEY (part, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE bookings (
+    key        TEXT PRIMARY KEY,
+    state      TEXT NOT NULL CHECK (state IN ('suspected', 'holding', 'requested', 'countered', 'confirmed',
+                   'in_maintenance', 'reported', 'observing', 'evaluated', 'archived',
+                   'refused', 'cancelled', 'needs_human')),
+    ended      INTEGER NOT NULL CHECK (ended IN (0, 1)),
+    json       TEXT NOT NULL,
+    opened_ms  INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE orders (
+    op_key        TEXT PRIMARY KEY,
+    booking_key   TEXT NOT NULL REFERENCES bookings (key) ON DELETE CASCADE,
+    op_seq        INTEGER NOT NULL,
+    channel       TEXT NOT NULL,
+    operation     TEXT NOT NULL,
+    body          TEXT NOT NULL,
+    created_ms    INTEGER NOT NULL,
+    state         TEXT NOT NULL DEFAULT 'pending'
+                  CHECK (state IN ('pending', 'inflight', 'done', 'ambiguous', 'dead')),
+    attempt       INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
+    not_before_ms INTEGER NOT NULL,
+    sent_ms       INTEGER,
+    settled_ms    INTEGER,
+    remote_id     TEXT,
+    detail        TEXT,
+    UNIQUE (booking_key, op_seq),
+    CHECK (op_key = booking_key || '.' || op_seq),
+    CHECK (state <> 'inflight' OR (attempt > 0 AND sent_ms IS NOT NULL))
+) STRICT;
+CREATE UNIQUE INDEX orders_one_open ON orders (booking_key, channel) WHERE operation = 'open';
+CREATE UNIQUE INDEX orders_one_inflight ON orders (booking_key, channel) WHERE state = 'inflight';
+CREATE INDEX orders_unsettled ON orders (booking_key, channel, op_seq)
+    WHERE state IN ('pending', 'inflight', 'ambiguous');
+";
