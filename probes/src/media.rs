@@ -1,6 +1,7 @@
 //! Probe `media`.
 
 pub mod capture;
+pub mod signal;
 
 use serde::{Deserialize, Serialize};
 
