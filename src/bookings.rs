@@ -6,6 +6,7 @@ use std::path::Path;
 use bellwether_agent::{
     Booking,
     booking::text,
+    site::Language,
     store::{OrderRecord, Store, StoreError},
 };
 use serde_json::json;
@@ -24,7 +25,7 @@ pub enum BookingsError {
 }
 
 /// All bookings, newest first.
-pub async fn list(state: &Path, as_json: bool) -> Result<String, BookingsError> {
+pub async fn list(state: &Path, language: Language, as_json: bool) -> Result<String, BookingsError> {
     let bookings = all(state).await?;
     if as_json {
         return Ok(format!("{:#}\n", json!(bookings)));
@@ -36,20 +37,20 @@ pub async fn list(state: &Path, as_json: bool) -> Result<String, BookingsError> 
     rows.extend(bookings.iter().map(|booking| {
         let opened = booking.opened_at.format("%Y-%m-%d %H:%M UTC").to_string();
         let (state, severity) = (booking.state.name().to_owned(), booking.severity.name().to_owned());
-        vec![booking.key.clone(), opened, state, severity, text::subject(booking)]
+        vec![booking.key.clone(), opened, state, severity, text::write(booking, language).subject]
     }));
     Ok(table::lay_out(&rows))
 }
 
 /// One booking with its orders.
-pub async fn show(state: &Path, key: &str, as_json: bool) -> Result<String, BookingsError> {
+pub async fn show(state: &Path, key: &str, language: Language, as_json: bool) -> Result<String, BookingsError> {
     let store = open(state).await?;
     let booking = store.bookings().await?.into_iter().find(|booking| booking.key.starts_with(key));
     let booking = booking.ok_or_else(|| BookingsError::Unknown(key.to_owned()))?;
     if as_json {
         return Ok(format!("{:#}\n", json!(booking)));
     }
-    let mut shown = text::body(&booking);
+    let mut shown = text::write(&booking, language).letter();
     let orders = store.orders_of(&booking.key).await?;
     let mut rows = vec![["ORDER", "CHANNEL", "ASKS", "STATE", "ATTEMPTS", ""].map(str::to_owned).to_vec()];
     rows.extend(orders.into_iter().map(|OrderRecord { order, state, attempt, detail, .. }| {

@@ -14,7 +14,7 @@ use std::{
 
 use bellwether_agent::{
     Rules, Site,
-    channel::ChannelConfig,
+    channel::{self, ChannelConfig},
     rule::MetricConfig,
     schedule::{self, Schedule},
     site::{Locale, Room, School, Vendor},
@@ -164,14 +164,15 @@ fn merge_site<'a>(places: &mut Places<'_>, site: &mut Table<'a>, layer: Table<'a
         };
         // `[probe]` and the like are only drawers: what they hold must differ.
         let drawer = path.is_empty() && matches!(&*key, "probe" | "channel" | "metrics");
-        match (site.get_mut(name.get_ref()).map(Spanned::get_mut), value.get_ref()) {
+        match (site.get_mut(name.get_ref().as_ref()).map(Spanned::get_mut), value.get_ref()) {
             (Some(DeValue::Table(into)), DeValue::Table(_)) if drawer => {
                 if let DeValue::Table(inner) = value.into_inner() {
                     merge_site(places, into, inner, &key);
                 }
             }
             _ => {
-                let message = format!("found a second time, expected once: it stands in {} already", places.shown(&first));
+                let message =
+                    format!("found a second time, expected once: it stands in {} already", places.shown(&first));
                 places.report(name.span(), key, message);
             }
         }
@@ -182,20 +183,21 @@ fn merge_site<'a>(places: &mut Places<'_>, site: &mut Table<'a>, layer: Table<'a
 fn overlay<'a>(base: &mut Table<'a>, over: Table<'a>) {
     for (name, value) in over {
         let kind_changes = |a: &Table<'a>, b: &Table<'a>| {
-            let kind = |table: &Table<'a>| table.get("kind").and_then(|kind| kind.get_ref().as_str().map(str::to_owned));
+            let kind =
+                |table: &Table<'a>| table.get("kind").and_then(|kind| kind.get_ref().as_str().map(str::to_owned));
             kind(b).is_some_and(|kind_b| kind(a).is_some_and(|kind_a| kind_a != kind_b))
         };
-        let both = match (base.get(name.get_ref()).map(Spanned::get_ref), value.get_ref()) {
+        let both = match (base.get(name.get_ref().as_ref()).map(Spanned::get_ref), value.get_ref()) {
             (Some(DeValue::Table(a)), DeValue::Table(b)) => !kind_changes(a, b),
             _ => false,
         };
         if !both {
-            base.remove(name.get_ref());
+            base.remove(name.get_ref().as_ref());
             base.insert(name, value);
             continue;
         }
         let span = value.span();
-        let Some((known, mut below)) = base.remove_entry(name.get_ref()) else { continue };
+        let Some((known, mut below)) = base.remove_entry(name.get_ref().as_ref()) else { continue };
         if let (DeValue::Table(a), DeValue::Table(b)) = (below.get_mut(), value.into_inner()) {
             overlay(a, b);
         }
@@ -247,12 +249,7 @@ impl<'s> Reader<'_, 's> {
         let room: Option<Room> = self.section("room");
         let vendor: Option<Vendor> = self.section("vendor");
         let web: Option<crate::web::Config> = self.section("web");
-        let mut site_config = Site {
-            school: school?,
-            room: room?,
-            locale: locale?,
-            vendor: vendor?,
-        };
+        let mut site_config = Site { school: school?, room: room?, locale: locale?, vendor: vendor? };
         self.mistakes("vendor", site_config.vendor.check());
         if site_config.room.id.is_empty() {
             site_config.room.id = host_name();
@@ -340,7 +337,14 @@ impl<'s> Reader<'_, 's> {
         probes
     }
 
-    fn entry(&mut self, path: &str, common: &Common, config: ProbeConfig, site: &Site, now: DateTime<Utc>) -> Option<ProbeEntry> {
+    fn entry(
+        &mut self,
+        path: &str,
+        common: &Common,
+        config: ProbeConfig,
+        site: &Site,
+        now: DateTime<Utc>,
+    ) -> Option<ProbeEntry> {
         let (pattern, timeout) = cadence(config.kind());
         let pattern = common.schedule.as_deref().unwrap_or(pattern);
         let at = |key: &str| format!("{path}.{key}");
@@ -357,7 +361,11 @@ impl<'s> Reader<'_, 's> {
         let timeout = common.timeout.map_or(timeout, |timeout| timeout.0);
         let show = |time: Duration| Unit::Seconds.show(time.as_secs_f64());
         if timeout.is_zero() || timeout >= interval {
-            let message = format!("found {}, expected more than 0 and less than the interval of {}", show(timeout), show(interval));
+            let message = format!(
+                "found {}, expected more than 0 and less than the interval of {}",
+                show(timeout),
+                show(interval)
+            );
             self.places.report_at(self.root, Mistake::new(at("timeout"), message));
         }
         Some(ProbeEntry { config, schedule, pattern: pattern.to_owned(), interval, timeout })
@@ -397,10 +405,11 @@ impl<'s> Reader<'_, 's> {
     }
 
     fn channels(&mut self) -> BTreeMap<String, ChannelConfig> {
+        let channel_kinds: Vec<&str> = channel::Kind::ALL.iter().map(|kind| kind.name()).collect();
         let mut channels = BTreeMap::new();
         for (name, mut table) in self.drawer("channel") {
             let path = format!("channel.{name}");
-            let Some(kind) = self.kind(&mut table, &path, ChannelConfig::KINDS) else { continue };
+            let Some(kind) = self.kind(&mut table, &path, &channel_kinds) else { continue };
             let enabled = take(&mut table, &["enabled"]);
             let enabled: Option<Common> = self.places.read(enabled, &path);
             let config = match &*kind {
@@ -433,5 +442,6 @@ fn take<'s>(table: &mut Value<'s>, keys: &[&str]) -> Value<'s> {
 
 /// The host's name, where the room has no id of its own.
 fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "room".to_owned(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "room".to_owned(), |name| name.trim().to_owned())
 }

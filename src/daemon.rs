@@ -37,15 +37,18 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::start::{Options, StartError};
 use self::{
     plan::Plan,
     pool::{Job, Pass, Pool, Surroundings},
 };
+pub use self::{
+    report::chain,
+    start::{Options, StartError, ledger, state_folder},
+};
 use crate::{
     Clock,
-    config::{self, Config, ConfigError},
-    heartbeat, systemd, web,
+    config::{self, Config},
+    systemd, web,
 };
 
 /// A stop waits this long for a running call to say goodbye.
@@ -191,7 +194,7 @@ impl<C: Clock> Daemon<C> {
                 probe,
                 timeout: slot.entry.timeout,
                 seed: self.random.u64(..),
-                queued_at: std::time::Instant::now(),
+                queued_at: Instant::now(),
             }),
             None => {
                 tracing::warn!(probe = name, "still busy with its last run, this one is left out");
@@ -235,8 +238,8 @@ impl<C: Clock> Daemon<C> {
         let conclusion = conclude(&self.config.rules, &self.config.site, &channels, &self.memory, &inspection, now);
         report::conclusion(&conclusion);
         self.publish();
-        match self.store.commit(&inspection, &conclusion, now).await {
-            Ok(()) => {
+        match self.store.commit(&inspection.id, &conclusion, now).await {
+            Ok(_) => {
                 self.memory = conclusion.memory;
                 if !conclusion.orders.is_empty() {
                     self.orders_due.notify_one();
@@ -244,7 +247,10 @@ impl<C: Clock> Daemon<C> {
             }
             Err(error) => {
                 self.commit_failures += 1;
-                tracing::error!(error = report::chain(&error), "the inspection could not be written; nothing was booked");
+                tracing::error!(
+                    error = report::chain(&error),
+                    "the inspection could not be written; nothing was booked"
+                );
             }
         }
         self.count_orders().await;
@@ -263,7 +269,11 @@ impl<C: Clock> Daemon<C> {
                 settled.durable(true);
             }
             Err(error) => {
-                tracing::error!(error = report::chain(&error), order = settled.order.op_key, "the outcome could not be written");
+                tracing::error!(
+                    error = report::chain(&error),
+                    order = settled.order.op_key,
+                    "the outcome could not be written"
+                );
                 settled.durable(false);
             }
         }
@@ -301,7 +311,11 @@ impl<C: Clock> Daemon<C> {
             }
         }
         self.plan.take(&new.probes, &new.rules, now);
-        self.channels.send_replace(Arc::new(Channels::new(new.channels.clone(), &self.default_folder)));
+        self.channels.send_replace(Arc::new(Channels::new(
+            new.channels.clone(),
+            self.default_folder.clone(),
+            new.site.locale.language,
+        )));
         self.config = new;
         self.orders_due.notify_one();
         Ok(())
@@ -333,7 +347,9 @@ impl<C: Clock> Daemon<C> {
         }
         match self.pools.iter().find(|(_, pool)| pool.overdue()) {
             None => systemd::alive(),
-            Some((name, _)) => tracing::error!(pool = ?name, "a pass has outlived its deadlines; the watchdog is not fed"),
+            Some((name, _)) => {
+                tracing::error!(pool = ?name, "a pass has outlived its deadlines; the watchdog is not fed")
+            }
         }
     }
 

@@ -95,7 +95,12 @@ impl Verdict {
 }
 
 /// Runs the probes asked for and returns what to print and the exit code.
-pub async fn run<C: Clock>(config: Option<&Path>, asked: Asked, terminal: bool, clock: C) -> Result<(String, u8), InspectError> {
+pub async fn run<C: Clock>(
+    config: Option<&Path>,
+    asked: Asked,
+    terminal: bool,
+    clock: C,
+) -> Result<(String, u8), InspectError> {
     let config = config::load(config, clock())?;
     if let Some(found) = asked.probes.iter().find(|name| !config.probes.contains_key(*name)) {
         let known = config.probes.keys().cloned().collect();
@@ -106,7 +111,8 @@ pub async fn run<C: Clock>(config: Option<&Path>, asked: Asked, terminal: bool, 
     let (sender, progress) = mpsc::unbounded_channel();
     let shown = tokio::spawn(show_progress(progress, terminal));
     let mut runs = Vec::new();
-    for (name, entry) in config.probes.iter().filter(|(name, _)| asked.probes.is_empty() || asked.probes.contains(name)) {
+    for (name, entry) in config.probes.iter().filter(|(name, _)| asked.probes.is_empty() || asked.probes.contains(name))
+    {
         let context = RunContext {
             now: clock(),
             timeout: entry.timeout,

@@ -71,9 +71,12 @@ async fn command(cli: Cli) -> ExitCode {
             Err(error) => fail(&error, error.exit_code()),
         },
         Command::Bookings { command } => {
+            // Texts are in the school's language; a config with mistakes is no reason to hide them.
+            let found = config::load(config.as_deref(), Utc::now());
+            let language = found.map(|config| config.site.locale.language).unwrap_or_default();
             let shown = match command {
-                Bookings::List { json } => bookings::list(&state, json).await,
-                Bookings::Show { key, json } => bookings::show(&state, &key, json).await,
+                Bookings::List { json } => bookings::list(&state, language, json).await,
+                Bookings::Show { key, json } => bookings::show(&state, &key, language, json).await,
             };
             match shown {
                 Ok(text) => {

@@ -46,7 +46,11 @@ struct Shared<C> {
 
 impl Server {
     /// Binds and serves. The error says which address could not be had.
-    pub async fn start<C: Clock>(config: &Config, snapshots: watch::Receiver<Arc<Snapshot>>, clock: C) -> io::Result<Self> {
+    pub async fn start<C: Clock>(
+        config: &Config,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        clock: C,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let router = Router::new()

@@ -5,10 +5,7 @@
 
 mod family;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use bellwether_probes::{Kind, Metric, ProbeRun, Reading, Reason, Validity};
 use chrono::{DateTime, Utc};
@@ -21,8 +18,13 @@ const FRESH_INTERVALS: u32 = 3;
 /// A page has at most this many series; further ones are dropped and counted.
 const MAX_SERIES: usize = 400;
 /// Runs of these metrics are also counted in histograms, with an edge at every configured limit.
-const DISTRIBUTIONS: &[Metric] =
-    &[Metric::MediaRoundTrip, Metric::MediaAudioDelay, Metric::MediaVideoDelay, Metric::MediaLoss, Metric::PageResponse];
+const DISTRIBUTIONS: &[Metric] = &[
+    Metric::MediaRoundTrip,
+    Metric::MediaAudioDelay,
+    Metric::MediaVideoDelay,
+    Metric::MediaLoss,
+    Metric::PageResponse,
+];
 
 /// Cumulative counts of values up to each edge.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,7 +91,8 @@ impl ProbeStatus {
             Kind::Page => "page_",
             Kind::Resources | Kind::Versions => "",
         };
-        let counted = DISTRIBUTIONS.iter().copied().filter(|metric| !family.is_empty() && metric.name().starts_with(family));
+        let counted =
+            DISTRIBUTIONS.iter().copied().filter(|metric| !family.is_empty() && metric.name().starts_with(family));
         let spread = |limits: Vec<f64>| limits.into_iter().flat_map(|limit| [limit / 4.0, limit / 2.0, limit]);
         Self {
             kind,
@@ -237,20 +240,45 @@ fn runs(families: &mut Families, snapshot: &Snapshot) {
         }
         for (reason, count) in &probe.skipped {
             let labels = [label[0], ("reason", reason.name())];
-            families.counter("bellwether_probe_skipped_total", "Runs that were due and did not happen.", &labels, *count);
+            families.counter(
+                "bellwether_probe_skipped_total",
+                "Runs that were due and did not happen.",
+                &labels,
+                *count,
+            );
         }
         let help = "Runs during which this box was too busy, or its clock was stepped: not judged.";
         families.counter("bellwether_probe_inconclusive_total", help, &label, probe.inconclusive);
         families.histogram("bellwether_probe_duration_seconds", "How long runs took.", &label, &probe.durations);
         let seconds = |duration: Duration| duration.as_secs_f64();
-        families.gauge("bellwether_probe_interval_seconds", "Smallest time between two runs.", &label, seconds(probe.interval));
+        families.gauge(
+            "bellwether_probe_interval_seconds",
+            "Smallest time between two runs.",
+            &label,
+            seconds(probe.interval),
+        );
         families.gauge("bellwether_probe_timeout_seconds", "Deadline of one run.", &label, seconds(probe.timeout));
-        families.gauge("bellwether_probe_queue_seconds", "How long the newest run waited for its turn.", &label, seconds(probe.queued));
+        families.gauge(
+            "bellwether_probe_queue_seconds",
+            "How long the newest run waited for its turn.",
+            &label,
+            seconds(probe.queued),
+        );
         if let Some(run) = &probe.last {
             let success = f64::from(u8::from(run.failure.is_none()));
             families.gauge("bellwether_probe_success", "Whether the newest run succeeded.", &label, success);
-            families.gauge("bellwether_probe_last_duration_seconds", "How long the newest run took.", &label, run.duration_seconds);
-            families.gauge("bellwether_probe_last_run_timestamp_seconds", "When the newest run ended.", &label, instant(ended(run)));
+            families.gauge(
+                "bellwether_probe_last_duration_seconds",
+                "How long the newest run took.",
+                &label,
+                run.duration_seconds,
+            );
+            families.gauge(
+                "bellwether_probe_last_run_timestamp_seconds",
+                "When the newest run ended.",
+                &label,
+                instant(ended(run)),
+            );
         }
         if let Some(at) = probe.last_success {
             let name = "bellwether_probe_last_success_timestamp_seconds";
@@ -286,15 +314,15 @@ fn work(families: &mut Families, snapshot: &Snapshot) {
 }
 
 fn readings(families: &mut Families, snapshot: &Snapshot, now: DateTime<Utc>) {
-    let fresh = |(name, probe): (&'_ _, &'_ ProbeStatus)| Some((name, &probe.fresh(now)?.readings));
+    let runs: Vec<(&String, &ProbeRun)> =
+        snapshot.probes.iter().filter_map(|(name, probe)| Some((name, probe.fresh(now)?))).collect();
     let mut dropped = 0_u32;
     // By metric first: the text format wants a family in one piece.
-    let metrics: BTreeSet<Metric> = runs.iter().flat_map(|(_, readings)| readings).map(|reading| reading.metric).collect();
-    for metric in metrics {
+    for metric in Metric::ALL {
         let name = metric.exported_name();
-        for (probe, readings) in &runs {
-            for reading in readings.iter().filter(|reading| reading.metric == metric && shown(reading)) {
-                let mut labels = vec![("probe", &**probe)];
+        for (probe, run) in &runs {
+            for reading in run.readings.iter().filter(|reading| reading.metric == *metric && shown(reading)) {
+                let mut labels = vec![("probe", &***probe)];
                 labels.extend(reading.labels.iter().map(|(label, value)| (label.name(), &**value)));
                 if families.series() < MAX_SERIES - 1 {
                     families.gauge(&name, metric.spec().help, &labels, reading.value);

@@ -28,7 +28,7 @@ const MAX_SPLAY: Duration = Duration::from_secs(300);
 const MAX_MISSED: u32 = 10_000;
 
 /// When a probe runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     cron: Cron,
     zone: Tz,
@@ -57,6 +57,28 @@ pub enum Due {
         /// The next instant of the schedule.
         next: DateTime<Utc>,
     },
+}
+
+/// Why a run that was due did not happen. Closed: the same word stands in logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skip {
+    /// The probe's last run was still waiting or running.
+    Busy,
+    /// Its instant had passed: the box was suspended, stopped, or its clock was stepped.
+    Missed,
+}
+
+impl Skip {
+    /// All reasons.
+    pub const ALL: [Self; 2] = [Self::Busy, Self::Missed];
+
+    /// The word in logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Missed => "missed",
+        }
+    }
 }
 
 impl Schedule {

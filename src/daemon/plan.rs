@@ -46,7 +46,8 @@ impl Plan {
             let probe = Some(Probe::new(name, entry.config.clone()));
             let slot = Slot { entry: entry.clone(), generation: self.generations, probe, examined };
             self.slots.insert(name.clone(), slot);
-            let fresh = ProbeStatus::new(entry.config.kind(), entry.interval, entry.timeout, |metric| rules.edges(metric));
+            let fresh =
+                ProbeStatus::new(entry.config.kind(), entry.interval, entry.timeout, |metric| rules.edges(metric));
             match self.status.get_mut(name).filter(|status| status.kind == fresh.kind) {
                 Some(status) => (status.interval, status.timeout) = (entry.interval, entry.timeout),
                 None => {
@@ -60,16 +61,13 @@ impl Plan {
     pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<String> {
         let mut names = Vec::new();
         for (name, slot) in &mut self.slots {
-            let (run, missed) = match due(&slot.entry.schedule, slot.examined, now) {
-                Due::Wait { .. } => {
-                    // A clock that was stepped back must not silence the probe until it has caught up.
-                    slot.examined = slot.examined.min(now);
-                    continue;
-                }
+            let (due, examined) = due(&slot.entry.schedule, slot.examined, now);
+            slot.examined = examined;
+            let (run, missed) = match due {
+                Due::Wait { .. } => continue,
                 Due::Run { missed, .. } => (true, missed),
                 Due::Missed { count, .. } => (false, count),
             };
-            slot.examined = now;
             if missed > 0 {
                 tracing::warn!(probe = %name, missed, "runs were missed and are not made up for");
             }
@@ -83,7 +81,7 @@ impl Plan {
 
     /// When the next probe is due, seen from `now`.
     pub(super) fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let at = |slot: &Slot| match due(&slot.entry.schedule, slot.examined, now) {
+        let at = |slot: &Slot| match due(&slot.entry.schedule, slot.examined, now).0 {
             Due::Wait { at } => at,
             Due::Run { .. } | Due::Missed { .. } => now,
         };

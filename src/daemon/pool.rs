@@ -1,18 +1,14 @@
 //! Pools: probes of one pool run one after another, so that a call never competes with another call
 //! and slow pages never hold up the box's own readings.
 
-use std::{
-    collections::VecDeque,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use bellwether_probes::{Kind, Probe, ProbeRun, RunContext};
 use chrono::{DateTime, Utc};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
 use crate::Clock;

@@ -17,7 +17,7 @@ use super::{Daemon, Plan};
 use crate::{Clock, config::Config};
 
 /// An error with all that caused it, in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -31,7 +31,9 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 pub(super) fn run(run: &ProbeRun) {
     let (probe, seconds) = (&run.probe, run.duration_seconds);
     match (&run.failure, run.inconclusive) {
-        (Some(failure), _) => tracing::warn!(probe, reason = %failure.reason, detail = failure.detail, "the run failed"),
+        (Some(failure), _) => {
+            tracing::warn!(probe, reason = %failure.reason, detail = failure.detail, "the run failed")
+        }
         (None, Some(reason)) => tracing::info!(probe, seconds, %reason, "the run is inconclusive"),
         (None, None) => tracing::debug!(probe, seconds, readings = run.readings.len(), "the run is done"),
     }
@@ -66,10 +68,17 @@ pub(super) fn settled(settled: &Settled) {
     let (key, channel) = (&order.op_key, &order.channel);
     match &settled.outcome {
         Outcome::Done { remote_id } => {
-            tracing::info!(order = key, channel, remote_id = remote_id.as_deref().unwrap_or_default(), "the vendor has it");
+            tracing::info!(
+                order = key,
+                channel,
+                remote_id = remote_id.as_deref().unwrap_or_default(),
+                "the vendor has it"
+            );
         }
         Outcome::NotDelivered { detail, .. } => tracing::warn!(order = key, channel, detail, "not delivered, kept"),
-        Outcome::Ambiguous { detail, .. } => tracing::warn!(order = key, channel, detail, "perhaps delivered, repeated"),
+        Outcome::Ambiguous { detail, .. } => {
+            tracing::warn!(order = key, channel, detail, "perhaps delivered, repeated")
+        }
         Outcome::Rejected { detail } => tracing::error!(order = key, channel, detail, "rejected: a person must act"),
     }
 }
@@ -102,7 +111,10 @@ pub(super) fn snapshot(
         }
     }
     let families = [Family::Net, Family::Video, Family::Audio, Family::Sync, Family::App];
-    let open = |family| memory.incidents.iter().filter(|incident| incident.family == family && incident.recovered_at.is_none());
+    let open = |family: Family| {
+        let open = memory.incidents.iter().filter(|incident| incident.recovered_at.is_none());
+        open.filter(|incident| incident.family == family).count() as u64
+    };
     Snapshot {
         version: env!("CARGO_PKG_VERSION"),
         revision: env!("BELLWETHER_REVISION"),
@@ -111,7 +123,7 @@ pub(super) fn snapshot(
         probes: plan.status.clone(),
         versions: memory.versions.clone(),
         bookings,
-        incidents: families.map(|family| (family.name(), open(family).count() as u64)).into(),
+        incidents: families.map(|family| (family.name(), open(family))).into(),
         orders: orders.clone(),
         refused,
         commit_failures,

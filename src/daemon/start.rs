@@ -8,7 +8,12 @@ use std::{
     sync::Arc,
 };
 
-use bellwether_agent::{booking::dispatch, channel::Channels, export::Reload, store::{Store, StoreError}};
+use bellwether_agent::{
+    booking::dispatch,
+    channel::Channels,
+    export::Reload,
+    store::{Store, StoreError},
+};
 use data_encoding::BASE32_NOPAD;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_cron_scheduler::JobSchedulerError;
@@ -68,14 +73,14 @@ impl StartError {
     /// The exit code, as sysexits.h names them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 78,                              // EX_CONFIG
-            Self::StateFolder { .. } => 73,                     // EX_CANTCREAT
-            Self::Listen { .. } => 69,                          // EX_UNAVAILABLE
-            Self::Store(StoreError::Damaged { .. }) => 65,      // EX_DATAERR
-            Self::Store(StoreError::Newer { .. }) => 76,        // EX_PROTOCOL
-            Self::Store(StoreError::Locked { .. }) => 75,       // EX_TEMPFAIL
-            Self::Store(_) => 74,                               // EX_IOERR
-            Self::Signals(_) | Self::Heartbeat(_) => 71,        // EX_OSERR
+            Self::Config(_) => 78,                         // EX_CONFIG
+            Self::StateFolder { .. } => 73,                // EX_CANTCREAT
+            Self::Listen { .. } => 69,                     // EX_UNAVAILABLE
+            Self::Store(StoreError::Damaged { .. }) => 65, // EX_DATAERR
+            Self::Store(StoreError::Newer { .. }) => 76,   // EX_PROTOCOL
+            Self::Store(StoreError::Locked { .. }) => 75,  // EX_TEMPFAIL
+            Self::Store(_) => 74,                          // EX_IOERR
+            Self::Signals(_) | Self::Heartbeat(_) => 71,   // EX_OSERR
         }
     }
 }
@@ -88,12 +93,12 @@ pub fn state_folder(variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
 }
 
 /// Name of the ledger in the state folder.
-pub(crate) fn ledger(state: &Path) -> PathBuf {
+pub fn ledger(state: &Path) -> PathBuf {
     state.join("bellwether.db")
 }
 
 /// Where a `folder` channel writes that names no path.
-pub(crate) fn bookings_folder(state: &Path) -> PathBuf {
+fn bookings_folder(state: &Path) -> PathBuf {
     state.join("bookings")
 }
 
@@ -107,7 +112,8 @@ impl<C: Clock> Daemon<C> {
         let (store, memory) = Store::open(&ledger(&options.state), now, &ledger_id).await?;
 
         let default_folder = bookings_folder(&options.state);
-        let channels = Arc::new(Channels::new(config.channels.clone(), &default_folder));
+        let channels =
+            Arc::new(Channels::new(config.channels.clone(), default_folder.clone(), config.site.locale.language));
         let orders = report::with_zeros(store.order_counts().await?, &channels);
         let (channels, channels_seen) = watch::channel(channels);
         let mut plan = Plan::default();
@@ -194,7 +200,10 @@ mod tests {
             let set: BTreeMap<String, PathBuf> = set.iter().map(|(key, value)| ((*key).into(), value.into())).collect();
             state_folder(move |key| set.get(key).cloned())
         };
-        assert_eq!(folder(&[("STATE_DIRECTORY", "/var/lib/bellwether"), ("HOME", "/h")]), Path::new("/var/lib/bellwether"));
+        assert_eq!(
+            folder(&[("STATE_DIRECTORY", "/var/lib/bellwether"), ("HOME", "/h")]),
+            Path::new("/var/lib/bellwether")
+        );
         assert_eq!(folder(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]), Path::new("/x/bellwether"));
         assert_eq!(folder(&[("HOME", "/h")]), Path::new("/h/.local/state/bellwether"));
     }

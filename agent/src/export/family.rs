@@ -24,7 +24,7 @@ impl Families {
     }
 
     pub(super) fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: f64) {
-        let mut gauge = Gauge::new();
+        let mut gauge = Gauge::default();
         gauge.set_value(value);
         let mut metric = Metric::from_label(pairs(labels));
         metric.set_gauge(gauge);
@@ -32,7 +32,7 @@ impl Families {
     }
 
     pub(super) fn counter(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: u64) {
-        let mut counter = Counter::new();
+        let mut counter = Counter::default();
         counter.set_value(value as f64);
         let mut metric = Metric::from_label(pairs(labels));
         metric.set_counter(counter);
@@ -40,11 +40,11 @@ impl Families {
     }
 
     pub(super) fn histogram(&mut self, name: &str, help: &str, labels: &[(&str, &str)], histogram: &Histogram) {
-        let mut proto = HistogramProto::new();
+        let mut proto = HistogramProto::default();
         proto.set_sample_count(histogram.count);
         proto.set_sample_sum(histogram.sum);
         let buckets = histogram.edges.iter().zip(&histogram.counts).map(|(edge, count)| {
-            let mut bucket = Bucket::new();
+            let mut bucket = Bucket::default();
             bucket.set_upper_bound(*edge);
             bucket.set_cumulative_count(*count);
             bucket
@@ -58,7 +58,7 @@ impl Families {
     fn push(&mut self, name: &str, help: &str, kind: MetricType, metric: Metric, series: usize) {
         self.series += series;
         let place = *self.by_name.entry(name.to_owned()).or_insert_with(|| {
-            let mut family = MetricFamily::new();
+            let mut family = MetricFamily::default();
             family.set_name(name.to_owned());
             family.set_help(help.to_owned());
             family.set_field_type(kind);
@@ -70,7 +70,7 @@ impl Families {
 
     /// The page.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
+        let mut text = String::default();
         if let Err(error) = TextEncoder::new().encode_utf8(&self.order, &mut text) {
             // Only an empty family can fail, and each is made with its first series.
             tracing::error!(%error, "a family could not be written");
@@ -81,7 +81,7 @@ impl Families {
 
 fn pairs(labels: &[(&str, &str)]) -> Vec<LabelPair> {
     let pair = |(name, value): &(&str, &str)| {
-        let mut pair = LabelPair::new();
+        let mut pair = LabelPair::default();
         pair.set_name((*name).to_owned());
         pair.set_value((*value).to_owned());
         pair

@@ -1,0 +1,100 @@
+//! What a bad config gets: one file per kind of mistake, each with its exact message beside it.
+//!
+//! `BLESS=1 cargo test --test config` writes the messages anew, to be read before they are committed.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test ends when something is not as it should be")]
+
+use std::path::{Path, PathBuf};
+
+use bellwether::config::{Config, Source};
+use chrono::{DateTime, TimeZone, Utc};
+
+fn now() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 3, 2, 4, 0, 0).single().expect("a valid instant")
+}
+
+fn source(path: &Path) -> Source {
+    Source { name: path.to_owned(), text: std::fs::read_to_string(path).expect("a readable file") }
+}
+
+fn mistakes(sources: &[Source]) -> String {
+    let error = Config::parse(sources, now()).expect_err("a config with mistakes");
+    format!("{error}\n")
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("the folder is there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    assert!(!files.is_empty(), "{folder} is empty");
+    files
+}
+
+fn assert_says(found: &str, expected: &Path) {
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(expected, found).expect("a writable folder");
+    }
+    let expected_text = std::fs::read_to_string(expected).unwrap_or_default();
+    assert_eq!(found, expected_text, "{}", expected.display());
+}
+
+#[test]
+fn every_bad_file_gets_its_message() {
+    for file in files("tests/config/bad") {
+        let found = mistakes(&[source(&file)]);
+        assert!(found.starts_with("1 mistake in"), "{}: {found}", file.display());
+        assert_says(&found, &file.with_extension("txt"));
+    }
+}
+
+#[test]
+fn ten_mistakes_are_reported_at_once() {
+    let file = Path::new("tests/config/ten-mistakes.toml");
+    let found = mistakes(&[source(file)]);
+    assert!(found.starts_with("10 mistakes in"), "{found}");
+    assert_says(&found, &file.with_extension("txt"));
+}
+
+#[test]
+fn two_files_that_name_the_same_probe_are_a_mistake() {
+    let page = "[probe.portal]\nkind = \"page\"\nurl = \"https://portal.example.edu/\"\n";
+    let source = |name: &str| Source { name: name.into(), text: page.to_owned() };
+    let found = mistakes(&[source("bellwether.toml"), source("conf.d/portal.toml")]);
+    let expected = "1 mistake in the config:\n  conf.d/portal.toml:1: probe.portal: \
+                    found a second time, expected once: it stands in bellwether.toml:1 already\n";
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_embedded_settings_are_good_and_equal_the_defaults_of_every_part() {
+    let config = Config::defaults(now()).expect("good settings");
+    let site = bellwether_agent::Site { room: config.site.room.clone(), ..bellwether_agent::Site::default() };
+    assert_eq!(config.site, site);
+    assert_eq!(config.web, bellwether::web::Config::default());
+    assert_eq!(config.probes.keys().collect::<Vec<_>>(), ["box", "call", "versions"]);
+    for (name, entry) in &config.probes {
+        use bellwether_probes::{ProbeConfig, media, resources, versions};
+        let expected = match &entry.config {
+            ProbeConfig::Media(_) => ProbeConfig::Media(media::Config::default()),
+            ProbeConfig::Resources(_) => ProbeConfig::Resources(resources::Config::default()),
+            ProbeConfig::Versions(_) => ProbeConfig::Versions(versions::Config::default()),
+            ProbeConfig::Page(_) => panic!("{name}: no page is inspected by default"),
+        };
+        assert_eq!(entry.config, expected, "{name}");
+    }
+    assert_eq!(config.channels.keys().collect::<Vec<_>>(), ["folder"]);
+}
+
+#[test]
+fn a_site_changes_single_keys_and_keeps_the_rest() {
+    let text = "[probe.call]\ntimeout = \"20 s\"\n[room]\nid = \"r101\"\n[probe.versions]\nenabled = false\n";
+    let site = Source { name: "bellwether.toml".into(), text: text.to_owned() };
+    let config = Config::parse(&[site], now()).expect("a good config");
+    let defaults = Config::defaults(now()).expect("good settings");
+    assert_eq!(config.probes["call"].timeout.as_secs(), 20);
+    assert_eq!(config.probes["call"].config, defaults.probes["call"].config);
+    assert_eq!(config.probes["box"].config, defaults.probes["box"].config);
+    assert!(!config.probes.contains_key("versions"));
+    assert_eq!(config.site.room.id, "r101");
+}
