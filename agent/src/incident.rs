@@ -1,10 +1,19 @@
 //! Incidents: open faults, one per scope, family and cause.
+//!
+//! An incident opens with the first series that goes beyond its limit, gathers the others of its
+//! family, and is *recovered* when all of them are back. It stays in memory after that, so that the plan
+//! can wait before it withdraws a booking, and is open again as soon as one goes beyond. A series that
+//! nothing is heard of keeps it open.
 
-use bellwether_probes::{Family, Labels, Metric, Scale};
+use bellwether_probes::{Family, Labels, Metric, Scale, Worse};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{booking::Severity, judge::Level};
+use crate::{
+    booking::Severity,
+    judge::{Level, Verdict},
+    rule::Book,
+};
 
 /// What a fault is blamed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +77,130 @@ pub struct Incident {
     pub evidence: Vec<Evidence>,
 }
 
+/// The incidents after an inspection, and what became of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Update {
+    /// All incidents, sorted by scope, family and cause.
+    pub incidents: Vec<Incident>,
+    /// Those that are new, or open again.
+    pub opened: Vec<Incident>,
+    /// Those whose last series came back.
+    pub recovered: Vec<Incident>,
+}
+
+/// Takes the verdicts of one inspection into the incidents of `scope`. Idempotent: the same verdicts
+/// once more open and recover nothing.
+pub fn update(incidents: &[Incident], verdicts: &[Verdict], scope: &str, now: DateTime<Utc>) -> Update {
+    let mut updated = incidents.to_vec();
+    for verdict in verdicts.iter().filter(|verdict| verdict.book == Book::Maintenance) {
+        let (Some(value), Some(limit)) = (verdict.value, verdict.limit) else { continue };
+        let family = verdict.metric.spec().family;
+        let mine = |incident: &Incident| {
+            (incident.scope == scope) && (incident.family, incident.cause) == (family, Cause::Room)
+        };
+        let incident = match updated.iter_mut().position(|incident| mine(incident)) {
+            Some(at) => &mut updated[at],
+            None if verdict.level == Level::Pass => continue,
+            None => {
+                let scope = scope.to_owned();
+                let new = Incident {
+                    scope,
+                    family,
+                    cause: Cause::Room,
+                    opened_at: now,
+                    recovered_at: None,
+                    evidence: Vec::new(),
+                };
+                updated.push(new);
+                let last = updated.len() - 1;
+                &mut updated[last]
+            }
+        };
+        incident.take(verdict, value, limit, now);
+    }
+    settle(incidents, updated, now)
+}
+
+/// Forgets the series that are judged no longer: they do not keep their incident open. For a changed
+/// config only, because a series that is merely absent is not recovered.
+pub fn forget(incidents: &[Incident], judged: impl Fn(&Evidence) -> bool, now: DateTime<Utc>) -> Update {
+    let mut updated = incidents.to_vec();
+    for evidence in updated.iter_mut().flat_map(|incident| &mut incident.evidence) {
+        if !judged(evidence) {
+            evidence.level = Level::Pass;
+        }
+    }
+    settle(incidents, updated, now)
+}
+
+/// Finds what opened and what recovered between `before` and `after`.
+fn settle(before: &[Incident], mut after: Vec<Incident>, now: DateTime<Utc>) -> Update {
+    after.sort_by(|a, b| a.identity().cmp(&b.identity()));
+    let (mut opened, mut recovered) = (Vec::new(), Vec::new());
+    for incident in &mut after {
+        let was_open =
+            before.iter().any(|earlier| earlier.identity() == incident.identity() && earlier.recovered_at.is_none());
+        let is_open = incident.evidence.iter().any(|evidence| evidence.level > Level::Pass);
+        incident.recovered_at = if is_open { None } else { incident.recovered_at.or(Some(now)) };
+        match (was_open, is_open) {
+            (false, true) => opened.push(incident.clone()),
+            (true, false) => recovered.push(incident.clone()),
+            _ => {}
+        }
+    }
+    Update { incidents: after, opened, recovered }
+}
+
+impl Incident {
+    fn identity(&self) -> (&str, Family, Cause) {
+        (&self.scope, self.family, self.cause)
+    }
+
+    /// Keeps what a verdict says of a series of this incident; a series that passes only if it is known.
+    fn take(&mut self, verdict: &Verdict, value: f64, limit: f64, now: DateTime<Utc>) {
+        let Verdict { level, bad, of, .. } = *verdict;
+        let place = self.evidence.binary_search_by(|evidence| {
+            (&evidence.probe, evidence.metric, &evidence.labels).cmp(&(&verdict.probe, verdict.metric, &verdict.labels))
+        });
+        match place {
+            Ok(at) => {
+                let evidence = &mut self.evidence[at];
+                let (was, is) = (evidence.level, level);
+                evidence.value = value;
+                if is == Level::Pass {
+                    evidence.level = is;
+                    return;
+                }
+                if was == Level::Pass {
+                    evidence.since = now;
+                }
+                // A good run of a bad series says nothing of the side that it is beyond.
+                if was != is || verdict.alone > Level::Pass {
+                    evidence.limit = limit;
+                }
+                evidence.worst = worse(verdict.metric, evidence.worst, value);
+                (evidence.level, evidence.bad, evidence.of) = (is, bad, of);
+            }
+            Err(_) if level == Level::Pass => {}
+            Err(at) => {
+                let (probe, metric, labels) = (verdict.probe.clone(), verdict.metric, verdict.labels.clone());
+                let new = Evidence { probe, metric, labels, value, worst: value, limit, level, since: now, bad, of };
+                self.evidence.insert(at, new);
+            }
+        }
+    }
+}
+
+/// The worse of two values.
+fn worse(metric: Metric, a: f64, b: f64) -> f64 {
+    match metric.spec().worse {
+        Worse::Down => a.min(b),
+        Worse::AwayFromZero if a.abs() >= b.abs() => a,
+        Worse::AwayFromZero => b,
+        Worse::Up | Worse::Neither => a.max(b),
+    }
+}
+
 /// How soon somebody should come for an incident, by what was measured so far.
 ///
 /// A series beyond its critical limit is critical. High is a fault that shows in two families of the
@@ -92,5 +225,157 @@ fn material_beyond(evidence: &Evidence) -> f64 {
         Scale::Log(factor) if worst > 0.0 && limit > 0.0 => (worst / limit).ln().abs() / factor.ln(),
         Scale::Log(_) => 0.0,
         Scale::Linear(amount) => (worst - limit).abs() / amount,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + chrono::TimeDelta::minutes(minute)
+    }
+
+    fn verdict(metric: Metric, value: f64, limit: f64, level: Level) -> Verdict {
+        Verdict {
+            probe: "call".to_owned(),
+            metric,
+            labels: Labels::new(),
+            value: Some(value),
+            level,
+            inconclusive: None,
+            changed: false,
+            alone: level,
+            limit: Some(limit),
+            bad: 3,
+            of: 4,
+            book: Book::Maintenance,
+        }
+    }
+
+    fn loss(value: f64, level: Level) -> Verdict {
+        verdict(Metric::MediaLoss, value, 0.01, level)
+    }
+
+    fn connect(value: f64, level: Level) -> Verdict {
+        verdict(Metric::MediaConnect, value, 2.0, level)
+    }
+
+    fn freeze(value: f64, level: Level) -> Verdict {
+        verdict(Metric::MediaFreezeRatio, value, 0.01, level)
+    }
+
+    /// The incidents after each of the inspections, a minute apart.
+    fn after(inspections: &[&[Verdict]]) -> Vec<Incident> {
+        let fold = |incidents: Vec<Incident>, (verdicts, minute): (&&[Verdict], i64)| {
+            update(&incidents, verdicts, "B1-101", at(minute)).incidents
+        };
+        inspections.iter().zip(0..).fold(Vec::new(), fold)
+    }
+
+    #[test]
+    fn opens_with_the_first_bad_series_and_gathers_its_family() {
+        assert_eq!(after(&[&[loss(0.0, Level::Pass)]]), []);
+        let both =
+            after(&[&[loss(0.02, Level::Degraded)], &[loss(0.03, Level::Degraded), connect(3.0, Level::Degraded)]]);
+        assert_eq!(both.len(), 1);
+        let incident = &both[0];
+        assert_eq!((incident.scope.as_str(), incident.family, incident.opened_at), ("B1-101", Family::Net, at(0)));
+        // `media_connect` stands before `media_loss` in the vocabulary.
+        let metrics: Vec<Metric> = incident.evidence.iter().map(|evidence| evidence.metric).collect();
+        assert_eq!(metrics, [Metric::MediaConnect, Metric::MediaLoss]);
+    }
+
+    #[test]
+    fn families_stand_apart() {
+        let both = after(&[&[freeze(0.02, Level::Degraded), loss(0.02, Level::Degraded)]]);
+        let families: Vec<Family> = both.iter().map(|incident| incident.family).collect();
+        assert_eq!(families, [Family::Net, Family::Video]);
+    }
+
+    #[test]
+    fn keeps_the_worst_and_since_when() {
+        let [incident] =
+            after(&[&[loss(0.02, Level::Degraded)], &[loss(0.05, Level::Critical)], &[loss(0.03, Level::Critical)]])
+                .try_into()
+                .expect("one incident");
+        let evidence = &incident.evidence[0];
+        assert_eq!((evidence.value, evidence.worst, evidence.since), (0.03, 0.05, at(0)));
+        assert_eq!(evidence.level, Level::Critical);
+        for (metric, values, worst) in [
+            (Metric::MediaFrameRatio, [0.8, 0.6, 0.7], 0.6),
+            (Metric::MediaSkew, [0.05, -0.2, 0.1], -0.2),
+            (Metric::MediaConnect, [3.0, 9.0, 4.0], 9.0),
+        ] {
+            let verdicts = values.map(|value| [verdict(metric, value, 0.5, Level::Degraded)]);
+            let incidents = after(&[&verdicts[0], &verdicts[1], &verdicts[2]]);
+            assert_eq!(incidents[0].evidence[0].worst.to_bits(), f64::to_bits(worst), "{metric}");
+        }
+    }
+
+    #[test]
+    fn recovers_only_when_all_of_its_series_are_back() {
+        let bad: &[Verdict] = &[loss(0.02, Level::Degraded), connect(3.0, Level::Degraded)];
+        let half: &[Verdict] = &[loss(0.0, Level::Pass), connect(3.0, Level::Degraded)];
+        let good: &[Verdict] = &[connect(1.0, Level::Pass)];
+        let states: Vec<Option<DateTime<Utc>>> =
+            (1..=4).map(|count| after(&[bad, half, good, good][..count])[0].recovered_at).collect();
+        assert_eq!(states, [None, None, Some(at(2)), Some(at(2))]);
+        let again = after(&[bad, half, good, bad]);
+        assert_eq!((again[0].recovered_at, again[0].opened_at), (None, at(0)));
+        assert_eq!(again[0].evidence[0].since, at(3));
+    }
+
+    #[test]
+    fn absence_and_inconclusive_readings_keep_it_open() {
+        let bad: &[Verdict] = &[loss(0.02, Level::Degraded)];
+        let blind = Verdict { value: None, ..loss(0.02, Level::Degraded) };
+        let open = after(&[bad]);
+        assert_eq!(after(&[bad, &[], &[blind], &[freeze(0.0, Level::Pass)]]), open);
+    }
+
+    #[test]
+    fn says_what_opened_and_what_recovered_once() {
+        let bad = [loss(0.02, Level::Degraded)];
+        let good = [loss(0.0, Level::Pass)];
+        let mut incidents = Vec::new();
+        let mut said = Vec::new();
+        for (verdicts, minute) in [&bad, &bad, &good, &good, &bad].into_iter().zip(0..) {
+            let update = update(&incidents, verdicts, "B1-101", at(minute));
+            said.push((update.opened.len(), update.recovered.len()));
+            incidents = update.incidents;
+        }
+        assert_eq!(said, [(1, 0), (0, 0), (0, 1), (0, 0), (1, 0)]);
+    }
+
+    #[test]
+    fn a_series_that_books_nothing_makes_no_incident() {
+        assert_eq!(after(&[&[Verdict { book: Book::None, ..loss(0.5, Level::Critical) }]]), []);
+    }
+
+    #[test]
+    fn a_series_that_is_judged_no_longer_does_not_keep_it_open() {
+        let open = after(&[&[loss(0.02, Level::Degraded), freeze(0.02, Level::Degraded)]]);
+        let update = forget(&open, |evidence| evidence.metric != Metric::MediaLoss, at(5));
+        let states: Vec<_> = update.incidents.iter().map(|incident| incident.recovered_at).collect();
+        assert_eq!(states, [Some(at(5)), None]);
+        assert_eq!(update.recovered.len(), 1);
+    }
+
+    #[test]
+    fn severity_follows_from_what_was_measured() {
+        let one = |verdict: Verdict| after(&[&[verdict]]);
+        let of_first = |incidents: &[Incident]| severity(&incidents[0], incidents);
+        assert_eq!(of_first(&one(loss(0.02, Level::Degraded))), Severity::Normal);
+        assert_eq!(of_first(&one(loss(0.05, Level::Critical))), Severity::Critical);
+        // Material: 0.01 on the linear scale of loss, a factor of 1.5 on the one of connecting.
+        assert_eq!(of_first(&one(loss(0.039, Level::Degraded))), Severity::Normal);
+        assert_eq!(of_first(&one(loss(0.041, Level::Degraded))), Severity::High);
+        assert_eq!(of_first(&one(connect(6.7, Level::Degraded))), Severity::Normal);
+        assert_eq!(of_first(&one(connect(6.8, Level::Degraded))), Severity::High);
+        let two: &[Verdict] = &[loss(0.02, Level::Degraded), freeze(0.02, Level::Degraded)];
+        assert_eq!(of_first(&after(&[two])), Severity::High);
+        let one_is_back = after(&[two, &[freeze(0.0, Level::Pass)]]);
+        assert_eq!(of_first(&one_is_back), Severity::Normal);
     }
 }

@@ -1,19 +1,22 @@
-//! One inspection, and what follows from it: `conclude`.
+//! One inspection, and what follows from it: [`conclude`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_probes::ProbeRun;
-use chrono::{DateTime, Utc};
+use bellwether_probes::{ComponentVersion, ProbeRun, Reading};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    booking::{Booking, Order, VersionChange},
+    booking::{Booking, ChangeKind, Order, VersionChange, plan},
     channel::Channels,
-    incident::Incident,
+    incident::{self, Incident},
     judge::{self, Verdict},
-    rule::Rules,
+    rule::{Book, Rules},
     site::Site,
 };
+
+/// How long version changes are remembered.
+const REMEMBERED: TimeDelta = TimeDelta::days(30);
 
 /// One pass over the probes that were due.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,30 +65,360 @@ pub struct Memory {
 pub struct Conclusion {
     /// The memory after it, to be taken once the store has it.
     pub memory: Memory,
-    /// What was judged, one verdict per series with a rule.
+    /// What was judged, one verdict per reading of a series with a rule, in the order of the readings.
     pub verdicts: Vec<Verdict>,
     /// Versions that changed.
     pub changes: Vec<VersionChange>,
+    /// Incidents that are new, or open again.
+    pub opened: Vec<Incident>,
+    /// Incidents whose last series came back.
+    pub recovered: Vec<Incident>,
     /// Bookings that are new or changed.
     pub bookings: Vec<Booking>,
     /// Orders that are new.
     pub orders: Vec<Order>,
 }
 
-/// Judges an inspection and says what follows. Pure: everything it depends on is a parameter.
+/// Judges an inspection and says what follows. Pure: everything it depends on is a parameter, and the
+/// same inspection on the same memory gives the same conclusion to the byte.
+///
+/// A run that failed or must not be judged as a whole still counts for each reading of it that is
+/// valid by itself: that the call did not connect is a reading of a failed run.
 pub fn conclude(
-    _rules: &Rules,
-    _site: &Site,
-    _channels: &Channels,
+    rules: &Rules,
+    site: &Site,
+    channels: &Channels,
     memory: &Memory,
-    _inspection: &Inspection,
-    _now: DateTime<Utc>,
+    inspection: &Inspection,
+    now: DateTime<Utc>,
 ) -> Conclusion {
-    Conclusion {
-        memory: memory.clone(),
-        verdicts: Vec::new(),
-        changes: Vec::new(),
-        bookings: Vec::new(),
-        orders: Vec::new(),
+    let mut memory = memory.clone();
+    let (mut verdicts, mut changes, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+    for run in &inspection.runs {
+        verdicts.extend(judge_run(rules, &mut memory, run, now));
+        for seen in &run.versions {
+            if let Some(change) = take_version(&mut memory, seen, now) {
+                if seen.book_on_change {
+                    checks.push(change.clone());
+                }
+                changes.push(change);
+            }
+        }
+    }
+    memory.changes.extend(changes.iter().cloned());
+    memory.changes.retain(|change| now - change.at <= REMEMBERED);
+    let incident::Update { incidents, opened, recovered } =
+        incident::update(&memory.incidents, &verdicts, &site.room.id, now);
+    memory.incidents = incidents;
+    let plan = plan::plan(&mut memory, &checks, site, channels, now);
+    Conclusion { memory, verdicts, changes, opened, recovered, bookings: plan.bookings, orders: plan.orders }
+}
+
+/// Takes a changed config into the memory: series that it no longer judges, because their rule or
+/// their probe is gone, are forgotten and keep no incident open. To be called at start and at reload,
+/// never because a reading is absent.
+pub fn adopt(memory: &Memory, rules: &Rules, probes: &BTreeSet<String>, now: DateTime<Utc>) -> Memory {
+    let mut memory = memory.clone();
+    memory.judge.retain(|id, _| {
+        judge::parse_series_id(id).is_some_and(|(metric, probe, labels)| {
+            probes.contains(&probe) && rules.for_series(metric, &probe, &labels).is_some()
+        })
+    });
+    let judged = |evidence: &incident::Evidence| {
+        let rule = rules.for_series(evidence.metric, &evidence.probe, &evidence.labels);
+        probes.contains(&evidence.probe) && rule.is_some_and(|rule| rule.book == Book::Maintenance)
+    };
+    memory.incidents = incident::forget(&memory.incidents, judged, now).incidents;
+    memory
+}
+
+fn judge_run(rules: &Rules, memory: &mut Memory, run: &ProbeRun, now: DateTime<Utc>) -> Vec<Verdict> {
+    let judge = |reading: &Reading| {
+        let rule = rules.for_series(reading.metric, &run.probe, &reading.labels)?;
+        let id = judge::series_id(reading.metric, &run.probe, &reading.labels);
+        let state = memory.judge.entry(id).or_default();
+        let (after, verdict) = judge::step(rule, &run.probe, state, Some(reading), now);
+        *state = after;
+        verdict
+    };
+    run.readings.iter().filter_map(judge).collect()
+}
+
+/// Keeps a component's version; says so if it is another one than before. The first sight of a
+/// component is no change, and neither is a source that names no version.
+fn take_version(memory: &mut Memory, seen: &ComponentVersion, now: DateTime<Utc>) -> Option<VersionChange> {
+    let ComponentVersion { component, version, .. } = seen;
+    if version.is_empty() {
+        return None;
+    }
+    let known = KnownVersion { version: version.clone(), since: now };
+    match memory.versions.get_mut(component) {
+        None => {
+            memory.versions.insert(component.clone(), known);
+            None
+        }
+        Some(old) if old.version == *version => None,
+        Some(old) => {
+            let old = std::mem::replace(old, known).version;
+            let kind = change_kind(&old, version);
+            Some(VersionChange { component: component.clone(), old, new: version.clone(), kind, at: now })
+        }
+    }
+}
+
+/// How far two versions are apart, in either direction: by the first of their leading dotted numbers
+/// that differs, a missing one being 0. The epoch of a Debian version (`1:`), a leading `v` and all
+/// from the last hyphen on, its revision, are left out; what has no leading number, such as a
+/// commit's hash, is [`ChangeKind::Other`].
+pub fn change_kind(old: &str, new: &str) -> ChangeKind {
+    let (old, new) = (numbers(old), numbers(new));
+    if old.is_empty() || new.is_empty() {
+        return ChangeKind::Other;
+    }
+    let part = |numbers: &[String], at: usize| numbers.get(at).cloned().unwrap_or_default();
+    let differs = (0..3).find(|at| part(&old, *at) != part(&new, *at));
+    match differs {
+        Some(0) => ChangeKind::Major,
+        Some(1) => ChangeKind::Minor,
+        Some(_) => ChangeKind::Patch,
+        None => ChangeKind::Other,
+    }
+}
+
+/// The leading dotted numbers of a version, as digits without leading zeros, so that any length fits.
+fn numbers(version: &str) -> Vec<String> {
+    let version = version.trim();
+    let without_epoch = match version.split_once(':') {
+        Some((epoch, rest)) if epoch.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        _ => version,
+    };
+    let upstream = without_epoch.rsplit_once('-').map_or(without_epoch, |(upstream, _)| upstream);
+    let mut numbers = Vec::new();
+    for part in upstream.trim_start_matches(['v', 'V']).split('.') {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, suffix) = part.split_at(digits);
+        // `9f3ab12` is a name that happens to start with a digit; `1w` in `1.1.1w` is not.
+        let name = numbers.is_empty() && suffix.starts_with(|c: char| c.is_alphanumeric());
+        if number.is_empty() || name {
+            break;
+        }
+        numbers.push(number.trim_start_matches('0').to_owned());
+        if !suffix.is_empty() {
+            break;
+        }
+    }
+    numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_probes::{Failure, Label, Metric, Reason};
+
+    use super::*;
+    use crate::{judge::Level, rule::MetricConfig};
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
+    }
+
+    fn rules(metrics: serde_json::Value) -> Rules {
+        let site: BTreeMap<Metric, MetricConfig> = serde_json::from_value(metrics).expect("rules written here");
+        let (rules, mistakes) = Rules::build(&BTreeMap::new(), &site);
+        assert_eq!(mistakes, []);
+        rules
+    }
+
+    fn usual_rules() -> Rules {
+        rules(serde_json::json!({
+            "media_success": { "limit": 0.5, "critical_limit": 0.5 },
+            "media_round_trip": { "limit": { "enter": 0.1, "clear": 0.08 } },
+            "disk_utilization": { "limit": 0.85 },
+        }))
+    }
+
+    fn site() -> Site {
+        let mut site = Site::default();
+        site.room.id = "B1-101".to_owned();
+        site
+    }
+
+    fn round_trip(value: f64) -> ProbeRun {
+        let mut run = ProbeRun::new("call", at(0));
+        for (stat, factor) in [("p50", 0.5), ("p95", 1.0)] {
+            run.readings.push(Reading::new(at(0), Metric::MediaRoundTrip, value * factor, 80).with(Label::Stat, stat));
+        }
+        run
+    }
+
+    fn versions(components: &[(&str, &str, bool)]) -> ProbeRun {
+        let mut run = ProbeRun::new("versions", at(0));
+        run.versions = components
+            .iter()
+            .map(|(component, version, book_on_change)| ComponentVersion {
+                component: (*component).to_owned(),
+                version: (*version).to_owned(),
+                book_on_change: *book_on_change,
+            })
+            .collect();
+        run
+    }
+
+    fn conclude_with(memory: &Memory, runs: Vec<ProbeRun>, minute: i64) -> Conclusion {
+        let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs };
+        conclude(&usual_rules(), &site(), &Channels::default(), memory, &inspection, at(minute))
+    }
+
+    #[test]
+    fn only_series_with_a_rule_are_judged_and_remembered() {
+        let conclusion = conclude_with(&Memory::default(), vec![round_trip(0.2)], 0);
+        let stats: Vec<&str> =
+            conclusion.verdicts.iter().map(|verdict| verdict.labels[&Label::Stat].as_str()).collect();
+        assert_eq!(stats, ["p95"]);
+        let ids: Vec<&String> = conclusion.memory.judge.keys().collect();
+        assert_eq!(ids, ["media_round_trip{probe=\"call\",stat=\"p95\"}"]);
+    }
+
+    #[test]
+    fn bad_runs_open_an_incident_and_good_ones_recover_it() {
+        let mut memory = Memory::default();
+        let mut said = Vec::new();
+        for (value, minute) in [0.2, 0.2, 0.2, 0.2, 0.05, 0.05, 0.05].into_iter().zip(0..) {
+            let conclusion = conclude_with(&memory, vec![round_trip(value)], minute);
+            said.push((conclusion.opened.len(), conclusion.recovered.len()));
+            memory = conclusion.memory;
+        }
+        assert_eq!(said, [(0, 0), (0, 0), (1, 0), (0, 0), (0, 0), (0, 1), (0, 0)]);
+    }
+
+    #[test]
+    fn a_failed_run_is_judged_for_the_readings_that_it_has() {
+        let failed = || {
+            let mut run = ProbeRun::failed("call", at(0), Failure::new(Reason::Ice, "no pair"));
+            run.inconclusive = Some(Reason::HostLimited);
+            run.readings.push(Reading::new(at(0), Metric::MediaSuccess, 0.0, 1));
+            run
+        };
+        let first = conclude_with(&Memory::default(), vec![failed()], 0);
+        let second = conclude_with(&first.memory, vec![failed()], 5);
+        assert_eq!(second.verdicts[0].level, Level::Critical);
+        assert_eq!(second.memory.incidents[0].scope, "B1-101");
+        // Nothing was read: nothing is said, and nothing heals.
+        let silent = ProbeRun::failed("call", at(0), Failure::new(Reason::Worker, "gone"));
+        let third = conclude_with(&second.memory, vec![silent], 10);
+        assert_eq!((third.verdicts, third.memory.incidents), (vec![], second.memory.incidents));
+    }
+
+    #[test]
+    fn a_conclusion_is_the_same_to_the_byte_each_time() {
+        let mut memory = Memory::default();
+        for minute in 0..6 {
+            let runs = vec![round_trip(0.2), versions(&[("bbb", if minute < 3 { "2.4.0" } else { "2.5.0" }, true)])];
+            let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs };
+            // What is stored and read back is the same memory too.
+            let stored = serde_json::to_string(&memory).expect("plain data");
+            let restored: Memory = serde_json::from_str(&stored).expect("what was just written");
+            let conclude = |memory: &Memory| {
+                conclude(&usual_rules(), &site(), &Channels::default(), memory, &inspection, at(minute))
+            };
+            let (once, twice) = (conclude(&memory), conclude(&restored));
+            assert_eq!(once, twice);
+            let bytes = |conclusion: &Conclusion| serde_json::to_string(&conclusion.memory).expect("plain data");
+            assert_eq!(bytes(&once), bytes(&twice));
+            memory = once.memory;
+        }
+    }
+
+    #[test]
+    fn a_version_changes_when_it_is_another_one_than_last_seen() {
+        let mut memory = Memory::default();
+        let mut said: Vec<Vec<String>> = Vec::new();
+        let sights: [&[(&str, &str, bool)]; 7] = [
+            &[("bbb", "2.4.0", true), ("os", "12.5", false)],
+            &[("bbb", "2.4.0", true)],
+            &[],
+            &[("bbb", "", true)],
+            &[("bbb", "2.5.0", true), ("os", "12.6", false)],
+            &[("bbb", "2.4.0", true)],
+            &[("bbb", "2.4.0", true)],
+        ];
+        for (sight, minute) in sights.into_iter().zip(0..) {
+            let conclusion = conclude_with(&memory, vec![versions(sight)], minute);
+            said.push(
+                conclusion
+                    .changes
+                    .iter()
+                    .map(|change| format!("{} {} {}", change.component, change.old, change.new))
+                    .collect(),
+            );
+            memory = conclusion.memory;
+        }
+        let none: Vec<String> = Vec::new();
+        assert_eq!(said[..4], [none.clone(), none.clone(), none.clone(), none.clone()]);
+        assert_eq!(said[4], ["bbb 2.4.0 2.5.0", "os 12.5 12.6"]);
+        assert_eq!(said[5..], [vec!["bbb 2.5.0 2.4.0".to_owned()], none]);
+        assert_eq!(memory.versions["bbb"], KnownVersion { version: "2.4.0".to_owned(), since: at(5) });
+        assert_eq!(memory.changes.len(), 3);
+    }
+
+    #[test]
+    fn changes_are_remembered_for_thirty_days() {
+        let day = 24 * 60;
+        let first = conclude_with(&Memory::default(), vec![versions(&[("bbb", "1", true)])], 0);
+        let second = conclude_with(&first.memory, vec![versions(&[("bbb", "2", true)])], 1);
+        assert_eq!(conclude_with(&second.memory, vec![], 30 * day + 1).memory.changes.len(), 1);
+        assert_eq!(conclude_with(&second.memory, vec![], 30 * day + 2).memory.changes, []);
+    }
+
+    #[test]
+    fn the_kind_of_a_change_is_the_first_number_that_differs() {
+        use ChangeKind::{Major, Minor, Other, Patch};
+        let table = [
+            ("2.4.0", "3.0.0", Major),
+            ("2.4.0", "2.5.1", Minor),
+            ("2.4.0", "2.4.1", Patch),
+            ("2.4.1", "2.4.0", Patch),
+            ("1:2.4.0-1", "1:2.4.0-2", Other),
+            ("1:2.4.0-1", "2:2.4.0-1", Other),
+            ("1:2.4.0-1", "1:2.4.1-1", Patch),
+            ("1:2.4.0-1", "2.5.0", Minor),
+            ("v2.4", "2.4.0", Other),
+            ("2.4", "2.4.1", Patch),
+            ("2.4.0+dfsg-1", "2.4.0+dfsg-2", Other),
+            ("2.4.0+dfsg-1", "2.4.1+dfsg-1", Patch),
+            ("2.4.0~rc1", "2.4.0", Other),
+            ("1.1.1v", "1.1.1w", Other),
+            ("6.1.0-18-amd64", "6.1.0-21-amd64", Other),
+            ("2.4.0.7", "2.4.0.8", Other),
+            ("9f3ab12", "1c0ffee", Other),
+            ("2.04", "2.4", Other),
+            ("99999999999999999999999.1", "99999999999999999999999.2", Minor),
+            ("nightly", "2.4.0", Other),
+            ("120", "121", Major),
+            ("", "1", Other),
+        ];
+        for (old, new, kind) in table {
+            assert_eq!(change_kind(old, new), kind, "{old} → {new}");
+        }
+    }
+
+    #[test]
+    fn a_changed_config_forgets_what_it_judges_no_longer_and_nothing_else() {
+        let mut memory = Memory::default();
+        for minute in 0..3 {
+            let mut disk = ProbeRun::new("box", at(0));
+            disk.readings.push(Reading::new(at(0), Metric::DiskUtilization, 0.99, 1).with(Label::Mount, "/"));
+            memory = conclude_with(&memory, vec![round_trip(0.2), disk], minute).memory;
+        }
+        let open = |memory: &Memory| memory.incidents.iter().filter(|incident| incident.recovered_at.is_none()).count();
+        assert_eq!((memory.judge.len(), open(&memory)), (2, 2));
+        let probes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let both = probes(&["box", "call"]);
+        assert_eq!(adopt(&memory, &usual_rules(), &both, at(9)), memory);
+        let without_probe = adopt(&memory, &usual_rules(), &probes(&["call"]), at(9));
+        assert_eq!((without_probe.judge.len(), open(&without_probe)), (1, 1));
+        let without_rule =
+            adopt(&memory, &rules(serde_json::json!({ "disk_utilization": { "limit": 0.85 } })), &both, at(9));
+        assert_eq!((without_rule.judge.len(), open(&without_rule)), (1, 1));
+        assert_eq!(adopt(&memory, &Rules::default(), &both, at(9)).judge.len(), 0);
     }
 }
