@@ -201,6 +201,19 @@ impl Booking {
     pub fn complete(&self) -> bool {
         self.missing.is_empty()
     }
+
+    /// The cause as it stands in the key: a check never shares the key of a fault.
+    pub fn cause_word(&self) -> &'static str {
+        match self.kind {
+            Kind::Fault => self.cause.name(),
+            Kind::UpgradeCheck => self.kind.name(),
+        }
+    }
+
+    /// `scope|family|cause`: under this the ended bookings are counted, see `Memory::epochs`.
+    pub fn identity(&self) -> String {
+        format!("{}|{}|{}", self.scope, self.family, self.cause_word())
+    }
 }
 
 /// What an order asks of a channel.

@@ -58,6 +58,10 @@ pub struct Memory {
     pub epochs: BTreeMap<String, u32>,
     /// Channels on which a booking was opened, per booking key.
     pub opened_on: BTreeMap<String, Vec<String>>,
+    /// Channels whose vendor certainly refused to open a booking, per booking key; they are not asked
+    /// again for it.
+    #[serde(default)]
+    pub rejected_on: BTreeMap<String, Vec<String>>,
 }
 
 /// What follows from one inspection.
