@@ -14,7 +14,7 @@
 //! A *line* is the orders of one booking on one channel; only the head of a line is ever due.
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod error;
 mod schema;
 mod sqlite;
@@ -289,7 +289,7 @@ impl Store {
     }
 
     /// The orders to be sent now, oldest first: of each line the head alone, if it is pending or
-    /// ambiguous and its time has come. At most 100.
+    /// ambiguous and its time has come. At most 8 of a channel, so that one with a long line hides no other.
     ///
     /// # Errors
     /// The database cannot be read.

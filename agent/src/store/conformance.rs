@@ -2,6 +2,7 @@
 //! itself in [`suite`].
 
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::needless_update, reason = "the judge's state may have more fields")]
 
 use std::path::PathBuf;
 
@@ -82,11 +83,11 @@ suite! { sqlite:
     a_closed_store_says_so
 }
 
-pub(super) fn at(seconds: i64) -> DateTime<Utc> {
+pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000 + seconds, 0).unwrap()
 }
 
-pub(super) fn booking(key: &str) -> Booking {
+pub(crate) fn booking(key: &str) -> Booking {
     let site = Site::default();
     Booking {
         key: key.to_owned(),
@@ -128,7 +129,7 @@ fn evidence() -> Evidence {
     }
 }
 
-pub(super) fn order(booking: &str, seq: u32, channel: &str, operation: Operation) -> Order {
+pub(crate) fn order(booking: &str, seq: u32, channel: &str, operation: Operation) -> Order {
     Order {
         op_key: op_key(booking, seq),
         booking_key: booking.to_owned(),
@@ -140,7 +141,7 @@ pub(super) fn order(booking: &str, seq: u32, channel: &str, operation: Operation
     }
 }
 
-pub(super) fn conclusion(memory: &Memory, bookings: &[Booking], orders: &[Order]) -> Conclusion {
+pub(crate) fn conclusion(memory: &Memory, bookings: &[Booking], orders: &[Order]) -> Conclusion {
     let mut memory = memory.clone();
     for booking in bookings {
         if booking.state.ended() {
@@ -186,7 +187,7 @@ fn dead() -> Settlement {
     Settlement::Dead { detail: "422".to_owned() }
 }
 
-pub(super) fn full_memory(memory: &Memory) -> Memory {
+pub(crate) fn full_memory(memory: &Memory) -> Memory {
     let mut memory = memory.clone();
     for n in 0..12 {
         // Keys with everything that a path or a quote could trip over.

@@ -260,11 +260,14 @@ impl Sqlite {
     /// See [`super::Store::due_orders`].
     pub(super) async fn due_orders(&mut self, now: DateTime<Utc>) -> Result<Vec<Order>, StoreError> {
         let rows = sqlx::query(
-            "SELECT * FROM orders head WHERE state IN ('pending', 'ambiguous') AND not_before_ms <= ?
-             AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.booking_key = head.booking_key
-                 AND o.channel = head.channel AND o.op_seq < head.op_seq
-                 AND o.state IN ('pending', 'inflight', 'ambiguous'))
-             ORDER BY not_before_ms, created_ms, op_key LIMIT 100",
+            "SELECT * FROM (
+                 SELECT *, row_number() OVER
+                     (PARTITION BY channel ORDER BY not_before_ms, created_ms, booking_key, op_seq) AS place
+                 FROM orders head WHERE state IN ('pending', 'ambiguous') AND not_before_ms <= ?
+                 AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.booking_key = head.booking_key
+                     AND o.channel = head.channel AND o.op_seq < head.op_seq
+                     AND o.state IN ('pending', 'inflight', 'ambiguous')))
+             WHERE place <= 8 ORDER BY not_before_ms, created_ms, booking_key, op_seq",
         )
         .bind(ms(now))
         .fetch_all(&mut self.connection)
@@ -571,3 +574,6 @@ fn short(text: &str) -> &str {
 fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our own types become JSON")
 }
+
+#[cfg(test)]
+mod tests;

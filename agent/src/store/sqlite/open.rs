@@ -9,16 +9,16 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, SqliteConnection,
-    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteSynchronous},
-};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{Code, Sqlite, StoreError, code};
 use crate::store::schema::{APPLICATION, MIGRATIONS, VERSION};
 
 /// Name of the lock file, beside the database.
 const LOCK: &str = "bellwether.lock";
+
+/// KiB of pages kept in memory.
+const CACHE: &str = "PRAGMA cache_size = -256";
 
 /// What stands between a connected file and its use.
 enum Fault {
@@ -37,12 +37,7 @@ impl Sqlite {
     /// Opens or makes the database; see [`crate::store::Store::open`].
     pub(in crate::store) async fn open(path: &Path, now: DateTime<Utc>, ledger_id: &str) -> Result<Self, StoreError> {
         let lock = lock(path)?;
-        let connection = options(path)
-            .create_if_missing(true)
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
-            .connect()
-            .await
-            .map_err(|error| failed(path, error))?;
+        let connection = options(path).create_if_missing(true).connect().await.map_err(|error| failed(path, error))?;
         let mut database = Self { path: path.to_owned(), connection, _lock: Some(lock) };
         match database.prepare(ledger_id).await {
             Ok(()) => Ok(database),
@@ -70,6 +65,7 @@ impl Sqlite {
         if version > VERSION {
             return Err(StoreError::Newer { path: path.to_owned(), found: version, known: VERSION });
         }
+        database.execute(CACHE, "set up the connection").await?;
         if application != APPLICATION || version != VERSION {
             let source = format!("application {application:#x}, schema {version}, expected schema {VERSION}").into();
             return Err(StoreError::Unreadable { path: path.to_owned(), what: "a file".to_owned(), source });
@@ -97,11 +93,19 @@ impl Sqlite {
         if check != "ok" {
             return Err(Fault::Damaged(check.replace('\n', " ")));
         }
+        if new {
+            // Only before the first table.
+            self.execute("PRAGMA auto_vacuum = INCREMENTAL", "set up the file").await?;
+        }
         // With synchronous FULL a commit is on the disk when it returns; the log stays near 1 MiB.
-        for pragma in
-            ["PRAGMA journal_mode = WAL", "PRAGMA wal_autocheckpoint = 250", "PRAGMA journal_size_limit = 1048576"]
-        {
-            self.execute(pragma, "set up the log").await?;
+        for pragma in [
+            CACHE,
+            "PRAGMA journal_mode = WAL",
+            "PRAGMA synchronous = FULL",
+            "PRAGMA wal_autocheckpoint = 250",
+            "PRAGMA journal_size_limit = 1048576",
+        ] {
+            self.execute(pragma, "set up the file").await?;
         }
         self.begin_transaction("bring the schema up to date").await?;
         let result = self.migrate(version, ledger_id).await;
@@ -164,22 +168,20 @@ impl Sqlite {
     }
 }
 
-/// Small on purpose: the whole daemon has 4 MiB of anonymous memory.
+/// Small on purpose: the whole daemon has 4 MiB of anonymous memory. Nothing here makes connecting read
+/// the file: a connection that fails closes behind our back, and tidies a damaged file's log away.
 fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
-        .synchronous(SqliteSynchronous::Full)
         .statement_cache_capacity(16)
         .command_buffer_size(4)
         .row_buffer_size(4)
-        .pragma("cache_size", "-256")
         .thread_name(|_| "store".to_owned())
         .disable_statement_logging()
 }
 
-/// Connecting touches the folder, not yet the content.
 fn failed(path: &Path, error: sqlx::Error) -> StoreError {
     match code(&error) {
         Some(Code::Full) => StoreError::Full { path: path.to_owned() },

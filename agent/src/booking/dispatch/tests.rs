@@ -1,0 +1,343 @@
+//! The clock is tokio's, and it moves only when a test moves it.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "tests")]
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tempfile::TempDir;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, advance},
+};
+
+use super::*;
+use crate::{
+    booking::Operation,
+    store::{
+        OrderState,
+        conformance::{at, booking, conclusion, order},
+    },
+};
+
+fn not_delivered() -> Outcome {
+    Outcome::NotDelivered { detail: "refused".to_owned(), retry_after: None }
+}
+
+fn done() -> Outcome {
+    Outcome::Done { remote_id: None }
+}
+
+fn clock(start: Instant) -> impl Fn() -> DateTime<Utc> + Clone + Send + 'static {
+    move || at(100) + TimeDelta::from_std(start.elapsed()).unwrap()
+}
+
+struct Bench {
+    _folder: TempDir,
+    store: Store,
+    start: Instant,
+    wake: Arc<Notify>,
+    settled: mpsc::Receiver<Settled>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+    /// Keeps the clock from moving by itself while the database, a thread of its own, is at work.
+    _still: std::sync::mpsc::Sender<()>,
+}
+
+/// A dispatcher at work on booking `b` with these orders.
+async fn bench<S, F>(orders: &[Order], send: S) -> Bench
+where
+    S: Fn(Order) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    bench_with(orders, |_, _| send).await
+}
+
+async fn bench_with<S, F>(orders: &[Order], send: impl FnOnce(Store, Instant) -> S) -> Bench
+where
+    S: Fn(Order) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    let (still, moving) = std::sync::mpsc::channel();
+    tokio::task::spawn_blocking(move || moving.recv());
+    let folder = tempfile::tempdir().unwrap();
+    let (store, memory) = Store::open(&folder.path().join("bellwether.db"), at(0), "ledger").await.unwrap();
+    store.commit("first", &conclusion(&memory, &[booking("b")], orders), at(10)).await.unwrap();
+    let (wake, start) = (Arc::new(Notify::new()), Instant::now());
+    let (sender, settled) = mpsc::channel(4);
+    let (stop, stopped) = oneshot::channel();
+    let cancel = async {
+        let _ = stopped.await;
+    };
+    let send = send(store.clone(), start);
+    let task = tokio::spawn(run_with(store.clone(), send, Arc::clone(&wake), sender, clock(start), 7, cancel));
+    Bench { _folder: folder, store, start, wake, settled, stop, task, _still: still }
+}
+
+impl Bench {
+    /// The next end, or `None` once nothing happens any more at this instant.
+    async fn at_once(&mut self) -> Option<Settled> {
+        for _ in 0..10 {
+            // The store takes its jobs in turn, so this returns after what was asked before.
+            self.store.order_counts().await.unwrap();
+            tokio::task::yield_now().await;
+            if let Ok(event) = self.settled.try_recv() {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// The next end; the clock moves on until there is one.
+    async fn event(&mut self) -> Settled {
+        loop {
+            match self.at_once().await {
+                Some(event) => return event,
+                None => advance(Duration::from_secs(1)).await,
+            }
+        }
+    }
+
+    /// What the loop does with an end: makes it durable and says so.
+    async fn take(&self, event: Settled) {
+        let now = clock(self.start)();
+        self.store.settle(&event.order.op_key, &event.settlement, None, now).await.unwrap();
+        event.done.send(true).unwrap();
+    }
+
+    /// Takes the next end. Returns order and attempt.
+    async fn settle(&mut self) -> (String, u32) {
+        let event = self.event().await;
+        let result = (event.order.op_key.clone(), event.attempt);
+        self.take(event).await;
+        result
+    }
+
+    async fn states(&self) -> Vec<OrderState> {
+        self.store.orders_of("b").await.unwrap().into_iter().map(|record| record.state).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_is_sent_in_its_order_and_the_same_bytes_again() {
+    let orders = [order("b", 1, "folder", Operation::Open), order("b", 2, "folder", Operation::Cancel)];
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&sent);
+    let mut bench = bench(&orders, move |order: Order| {
+        let mut log = log.lock().unwrap();
+        log.push(order);
+        let outcome = match log.len() {
+            1 => not_delivered(),
+            2 => Outcome::Ambiguous { detail: "cut off".to_owned(), retry_after: None },
+            _ => done(),
+        };
+        async { outcome }
+    })
+    .await;
+    for expected in [("b.1", 1), ("b.1", 2), ("b.1", 3), ("b.2", 1)] {
+        let (key, attempt) = bench.settle().await;
+        assert_eq!((key.as_str(), attempt), expected);
+    }
+    let [open, cancel] = orders;
+    assert_eq!(*sent.lock().unwrap(), [open.clone(), open.clone(), open, cancel]);
+    assert_eq!(bench.states().await, [OrderState::Done, OrderState::Done]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_durable_before_its_first_byte_and_not_before_its_time() {
+    let orders = [order("b", 1, "folder", Operation::Open)];
+    let send = |store: Store, start| {
+        move |order: Order| {
+            let store = store.clone();
+            async move {
+                let record = store.orders_of(&order.booking_key).await.unwrap().remove(0);
+                assert_eq!(record.state, OrderState::Inflight);
+                assert!(record.not_before <= clock(start)(), "sent too early");
+                not_delivered()
+            }
+        }
+    };
+    let mut bench = bench_with(&orders, send).await;
+    for attempt in 1..=6 {
+        let event = bench.event().await;
+        assert_eq!((event.attempt, &event.outcome), (attempt, &not_delivered()));
+        let Settlement::Retry { not_before, .. } = event.settlement else { panic!("{:?}", event.settlement) };
+        bench.take(event).await;
+        // Not long after its time either: the dispatcher sleeps until then.
+        while clock(bench.start)() < not_before - TimeDelta::seconds(1) {
+            assert!(bench.at_once().await.is_none());
+            advance(Duration::from_secs(1)).await;
+        }
+        advance(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_channel_holds_no_other_and_has_one_order_under_way() {
+    let mut orders = vec![order("b", 1, "hook", Operation::Open)];
+    orders.extend(
+        (2..=5).map(|seq| order("b", seq, "folder", if seq == 2 { Operation::Open } else { Operation::Cancel })),
+    );
+    let under_way = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&under_way);
+    let mut bench = bench(&orders, move |order: Order| {
+        let count = Arc::clone(&count);
+        async move {
+            if order.channel == "hook" {
+                std::future::pending::<()>().await;
+            }
+            assert_eq!(count.fetch_add(1, Ordering::SeqCst), 0, "two at once");
+            tokio::task::yield_now().await;
+            count.fetch_sub(1, Ordering::SeqCst);
+            done()
+        }
+    })
+    .await;
+    for expected in ["b.2", "b.3", "b.4", "b.5"] {
+        assert_eq!(bench.settle().await.0, expected);
+    }
+    // The outer deadline ends even a channel that has none.
+    let event = bench.event().await;
+    assert_eq!(event.outcome, Outcome::Ambiguous { detail: "no answer within 120 s".to_owned(), retry_after: None });
+    assert!(matches!(event.settlement, Settlement::Retry { ambiguous: true, .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_not_durable_is_handed_over_again_and_nothing_is_sent_meanwhile() {
+    let orders = [order("b", 1, "folder", Operation::Open), order("b", 2, "folder", Operation::Cancel)];
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let mut bench = bench(&orders, move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { done() }
+    })
+    .await;
+    for round in 0..4 {
+        let event = bench.event().await;
+        assert_eq!((event.order.op_key.as_str(), event.attempt, &event.outcome), ("b.1", 1, &done()));
+        // The loop says no, or forgets to answer.
+        if round % 2 == 0 {
+            event.done.send(false).unwrap()
+        } else {
+            drop(event.done)
+        }
+        bench.wake.notify_one();
+        assert_eq!(sent.load(Ordering::SeqCst), 1);
+    }
+    assert_eq!(bench.settle().await.0, "b.1");
+    assert_eq!(bench.settle().await.0, "b.2");
+    assert_eq!(sent.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_order_is_sent_when_woken() {
+    let mut bench = bench(&[], |_| async { done() }).await;
+    let memory = bench.store.memory().await.unwrap();
+    let orders = [order("b", 1, "folder", Operation::Open)];
+    bench.store.commit("second", &conclusion(&memory, &[], &orders), at(20)).await.unwrap();
+    bench.wake.notify_one();
+    assert_eq!(bench.settle().await, ("b.1".to_owned(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_that_cannot_be_begun_is_not_sent() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let bench = bench(&[], move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        async { done() }
+    })
+    .await;
+    bench.store.close().await;
+    let lost = order("b", 1, "folder", Operation::Open);
+    let send = {
+        let sent = Arc::clone(&sent);
+        move |_| {
+            sent.fetch_add(1, Ordering::SeqCst);
+            async { done() }
+        }
+    };
+    let (sender, mut settled) = mpsc::channel(1);
+    let carry = carry(bench.store.clone(), send, sender, clock(bench.start), 7, lost);
+    let (_, ()) = tokio::join!(timeout(Duration::from_secs(6), carry), advance(Duration::from_secs(10)));
+    assert!(settled.recv().await.is_none());
+    assert_eq!(sent.load(Ordering::SeqCst), 0);
+    assert!(bench.store.failures() > 0, "counted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_waits_for_what_is_under_way_but_not_for_long() {
+    for (takes, settled) in [(Duration::from_secs(2), true), (Duration::from_secs(60), false)] {
+        let (started, mut starts) = mpsc::unbounded_channel();
+        let orders = [order("b", 1, "folder", Operation::Open), order("b", 2, "folder", Operation::Cancel)];
+        let mut bench = bench(&orders, move |_| {
+            started.send(()).unwrap();
+            async move {
+                sleep(takes).await;
+                done()
+            }
+        })
+        .await;
+        assert!(bench.at_once().await.is_none());
+        starts.try_recv().unwrap();
+        let (stop, _) = oneshot::channel();
+        std::mem::replace(&mut bench.stop, stop).send(()).unwrap();
+        let mut seconds = 0;
+        while !bench.task.is_finished() {
+            if let Some(event) = bench.at_once().await {
+                bench.take(event).await;
+            } else {
+                advance(Duration::from_secs(1)).await;
+                seconds += 1;
+            }
+        }
+        assert!(seconds <= 4, "{seconds} s");
+        assert!(starts.try_recv().is_err(), "nothing else is sent");
+        let first = if settled { OrderState::Done } else { OrderState::Inflight };
+        assert_eq!(bench.states().await, [first, OrderState::Pending]);
+    }
+}
+
+#[test]
+fn waits_double_up_to_a_limit_and_are_drawn_without_a_clock() {
+    let mut distinct = HashSet::new();
+    for attempt in 1..=200 {
+        let ceiling = 5u64.saturating_mul(1u64.checked_shl(attempt - 1).unwrap_or(u64::MAX)).min(900);
+        for key in 0..20 {
+            let wait = backoff(&format!("b.{key}"), attempt, 7);
+            assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(ceiling), "{attempt}: {wait:?}");
+            assert_eq!(wait, backoff(&format!("b.{key}"), attempt, 7));
+            distinct.insert(wait);
+        }
+    }
+    assert!(distinct.len() > 3990, "spread: {}", distinct.len());
+    assert_ne!(backoff("b.1", 9, 7), backoff("b.1", 9, 8), "boxes differ");
+    // Full jitter: half of the ceiling on average.
+    let mean = (0..2000).map(|key| backoff(&format!("b.{key}"), 20, 7).as_secs_f64()).sum::<f64>() / 2000.0;
+    assert!((mean - 450.0).abs() < 25.0, "{mean}");
+}
+
+#[test]
+fn an_outcome_becomes_a_settlement() {
+    let detail = || "words".to_owned();
+    let own = |attempt| at(0) + TimeDelta::from_std(backoff("b.1", attempt, 7)).unwrap();
+    let asked = |seconds| Some(Duration::from_secs(seconds));
+    let retry = |not_before, ambiguous| Settlement::Retry { not_before, ambiguous, detail: detail() };
+    for (outcome, attempt, expected) in [
+        (
+            Outcome::Done { remote_id: Some("4711".to_owned()) },
+            1,
+            Settlement::Done { remote_id: Some("4711".to_owned()) },
+        ),
+        (Outcome::Rejected { detail: detail() }, 1, Settlement::Dead { detail: detail() }),
+        (Outcome::NotDelivered { detail: detail(), retry_after: None }, 1, retry(own(1), false)),
+        (Outcome::Ambiguous { detail: detail(), retry_after: None }, 1_000_000, retry(own(1_000_000), true)),
+        (Outcome::NotDelivered { detail: detail(), retry_after: asked(7200) }, 1, retry(at(7200), false)),
+        (Outcome::Ambiguous { detail: detail(), retry_after: asked(0) }, 1, retry(own(1), true)),
+        (Outcome::NotDelivered { detail: detail(), retry_after: asked(u64::MAX) }, 1, retry(at(86_400), false)),
+    ] {
+        assert_eq!(after("b.1", &outcome, attempt, 7, at(0)), expected, "{outcome:?}");
+    }
+}
