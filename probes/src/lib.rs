@@ -129,6 +129,17 @@ pub struct RunContext {
     pub capture: Option<PathBuf>,
 }
 
+impl RunContext {
+    /// Returns when the run must end early, else never.
+    pub async fn cancelled(&self) {
+        let mut cancel = self.cancel.clone();
+        if cancel.wait_for(|cancelled| *cancelled).await.is_err() {
+            // Nobody is left who could ask.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// What a running probe is doing, for a person who waits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
