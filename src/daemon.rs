@@ -33,7 +33,6 @@ use data_encoding::BASE32_NOPAD;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, mpsc, watch},
-    task::JoinHandle,
     time::Instant,
 };
 
@@ -89,7 +88,7 @@ pub async fn run<C: Clock>(options: Options, clock: C) -> Result<(), StartError>
         daemon.handle(event).await;
         daemon.say_alive();
     }
-    daemon.stop().await;
+    daemon.stop(inputs).await;
     Ok(())
 }
 
@@ -157,7 +156,6 @@ struct Daemon<C> {
     default_folder: PathBuf,
     orders_due: Arc<Notify>,
     cancel: watch::Sender<bool>,
-    dispatcher: JoinHandle<()>,
     /// Its beats end with it.
     _heart: tokio_cron_scheduler::JobScheduler,
     watchdog: Option<Duration>,
@@ -266,7 +264,7 @@ impl<C: Clock> Daemon<C> {
         match self.store.settle(&settled.order.op_key, &settled.settlement, booking.as_ref(), now).await {
             Ok(()) => {
                 self.memory = memory;
-                settled.durable(true);
+                acknowledge(settled, true);
             }
             Err(error) => {
                 tracing::error!(
@@ -274,7 +272,7 @@ impl<C: Clock> Daemon<C> {
                     order = settled.order.op_key,
                     "the outcome could not be written"
                 );
-                settled.durable(false);
+                acknowledge(settled, false);
             }
         }
         self.count_orders().await;
@@ -353,7 +351,7 @@ impl<C: Clock> Daemon<C> {
         }
     }
 
-    async fn stop(mut self) {
+    async fn stop(mut self, mut inputs: Inputs) {
         systemd::stopping();
         tracing::info!("stopping");
         self.cancel.send_replace(true);
@@ -366,9 +364,11 @@ impl<C: Clock> Daemon<C> {
             tracing::warn!("a run did not end in time and was left");
         }
         let rest = async {
-            if let Err(error) = self.dispatcher.await {
-                tracing::error!(%error, "the dispatcher did not end well");
+            // Orders under way may still come back, and are written down until the dispatcher ends.
+            while let Some(settled) = inputs.settled.recv().await {
+                self.settled(settled).await;
             }
+            self.store.close().await;
             if let Some(web) = self.web {
                 web.stop().await;
             }
@@ -377,4 +377,10 @@ impl<C: Clock> Daemon<C> {
             tracing::warn!("an order or a reader did not end in time; the order is repeated with the same key");
         }
     }
+}
+
+/// Tells the dispatcher whether an outcome is durable. One that is not is handed over again; a
+/// dispatcher that has ended needs no answer.
+fn acknowledge(settled: Settled, durable: bool) {
+    let _ended = settled.done.send(durable);
 }

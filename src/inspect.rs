@@ -9,7 +9,7 @@ use bellwether_agent::{
     judge::{Level, judge_once},
     rule::Rules,
 };
-use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext, Validity, media};
+use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext, media};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -176,7 +176,7 @@ async fn show_progress(mut progress: mpsc::UnboundedReceiver<Progress>, terminal
 
 fn level(rules: &Rules, run: &ProbeRun, reading: &Reading) -> Option<Level> {
     let rule = rules.for_series(reading.metric, &run.probe, &reading.labels)?;
-    (reading.validity != Validity::Inconclusive).then(|| judge_once(rule, reading))
+    judge_once(rule, reading)
 }
 
 fn judge(rules: &Rules, runs: &[ProbeRun]) -> Verdict {

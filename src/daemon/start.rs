@@ -129,13 +129,18 @@ impl<C: Clock> Daemon<C> {
         let (cancel, cancelled) = watch::channel(false);
         let orders_due = Arc::new(Notify::new());
         let (settled_sender, settled) = mpsc::channel(16);
-        let dispatcher = tokio::spawn(dispatch::run(
+        let mut ended = cancelled.clone();
+        tokio::spawn(dispatch::run(
             store.clone(),
             channels_seen,
             orders_due.clone(),
             settled_sender,
             clock.clone(),
-            cancelled.clone(),
+            random.u64(..),
+            async move {
+                // An error means that the daemon is gone, which ends the dispatcher as well.
+                let _gone = ended.wait_for(|cancel| *cancel).await;
+            },
         ));
         let (beat_sender, beats) = mpsc::channel(1);
         let heart = heartbeat::start(beat_sender).await?;
@@ -161,7 +166,6 @@ impl<C: Clock> Daemon<C> {
             default_folder,
             orders_due,
             cancel,
-            dispatcher,
             _heart: heart,
             watchdog: systemd::watchdog_period(),
         };

@@ -25,7 +25,7 @@ CREATE TABLE inspections (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE memory (
-    part TEXT NOT NULL CHECK (part IN ('series', 'version', 'change', 'incident', 'epoch', 'opened_on')),
+    part TEXT NOT NULL CHECK (part IN ('series', 'version', 'change', 'incident', 'epoch')),
     key  TEXT NOT NULL,
     json TEXT NOT NULL,
     PRIMARY KEY (part, key)

@@ -56,6 +56,9 @@ impl BookingRow {
     }
 }
 
+/// Names of channels, per booking key.
+type ChannelsOf = BTreeMap<String, Vec<String>>;
+
 /// A conclusion as its rows, so that the writer needs nothing of the caller's.
 pub(super) struct Batch {
     inspection_id: String,
@@ -80,7 +83,6 @@ impl Batch {
                 ("change", json(&changes.map(|(n, change)| (place(n), change)).collect::<BTreeMap<_, _>>())),
                 ("incident", json(&incidents.map(|(n, incident)| (place(n), incident)).collect::<BTreeMap<_, _>>())),
                 ("epoch", json(&memory.epochs)),
-                ("opened_on", json(&memory.opened_on)),
             ],
             bookings: conclusion.bookings.iter().map(BookingRow::new).collect(),
             orders: conclusion.orders.clone(),
@@ -106,6 +108,7 @@ impl Sqlite {
             .await
             .map_err(|error| self.error(what, error))?;
         let bookings = self.parse_all::<Booking>(&rows, "a booking")?;
+        let (opened_on, rejected_on) = self.opened().await?;
         Ok(Memory {
             ledger_id,
             judge: self.series().await?,
@@ -114,8 +117,28 @@ impl Sqlite {
             incidents: self.part("incident").await?.into_iter().map(|(_, incident)| incident).collect(),
             bookings: bookings.into_iter().map(|booking| (booking.key.clone(), booking)).collect(),
             epochs: self.part("epoch").await?.into_iter().collect(),
-            opened_on: self.part("opened_on").await?.into_iter().collect(),
+            opened_on,
+            rejected_on,
         })
+    }
+
+    /// On which channels each open booking was opened, and on which that was refused for good: read
+    /// from the orders themselves, so that nothing can contradict them.
+    async fn opened(&mut self) -> Result<(ChannelsOf, ChannelsOf), StoreError> {
+        let rows = sqlx::query(
+            "SELECT booking_key, channel, orders.state = 'dead' AS dead FROM orders
+             JOIN bookings ON bookings.key = booking_key
+             WHERE operation = 'open' AND ended = 0 ORDER BY op_seq",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(|error| self.error("read the memory", error))?;
+        let (mut opened, mut rejected) = (ChannelsOf::new(), ChannelsOf::new());
+        for row in &rows {
+            let into = if self.get(row, "dead")? { &mut rejected } else { &mut opened };
+            into.entry(self.get(row, "booking_key")?).or_default().push(self.get(row, "channel")?);
+        }
+        Ok((opened, rejected))
     }
 
     /// A state of the judge that cannot be read is learnt again within its next runs; that is no
