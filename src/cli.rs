@@ -15,8 +15,10 @@ pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BELLWETHE
 #[derive(Debug, Parser)]
 #[command(name = "bellwether", version = BUILD, arg_required_else_help = false, max_term_width = 100)]
 pub struct Cli {
+    /// Options of every command.
     #[command(flatten)]
     pub common: Common,
+    /// The command; the daemon if there is none.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -35,6 +37,7 @@ pub struct Common {
     pub log: tracing::Level,
 }
 
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon (the default)
@@ -68,6 +71,7 @@ pub enum Command {
     },
     /// Show the maintenance that was booked
     Bookings {
+        /// What to show.
         #[command(subcommand)]
         command: Bookings,
     },
@@ -76,6 +80,7 @@ pub enum Command {
     ProbeWorker,
 }
 
+/// What to show of the bookings.
 #[derive(Debug, Subcommand)]
 pub enum Bookings {
     /// All bookings, newest first

@@ -21,7 +21,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use bellwether_agent::{
     Inspection, Memory, booking,
-    booking::dispatch::{self, Settled},
+    booking::dispatch::Settled,
     channel::Channels,
     conclude,
     export::{OrderCounts, Reload, Snapshot},

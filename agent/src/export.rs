@@ -102,7 +102,7 @@ impl ProbeStatus {
             failures: kind.failure_reasons().iter().map(|reason| (*reason, 0)).collect(),
             skipped: Skip::ALL.iter().map(|skip| (*skip, 0)).collect(),
             inconclusive: 0,
-            durations: Histogram::new([0.1, 1.0, 5.0, 10.0, 30.0, timeout.as_secs_f64()]),
+            durations: Histogram::new([0.1, 1.0, 10.0, timeout.as_secs_f64()]),
             distributions: counted.map(|metric| (metric, Histogram::new(spread(edges(metric))))).collect(),
             queued: Duration::ZERO,
             last: None,

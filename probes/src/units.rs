@@ -66,6 +66,7 @@ impl Unit {
         }
     }
 
+    /// The suffixes, and an example for messages.
     fn suffixes(self) -> (Suffixes, &'static str) {
         match self {
             Self::Seconds => (TIME, "\"250 ms\""),
@@ -88,12 +89,13 @@ impl Unit {
         let (number, suffix) = trimmed.split_at(split);
         let number: f64 = number.parse().map_err(|_| error())?;
         let suffix = suffix.trim();
-        let factor = if suffix.is_empty() {
-            1.0
+        let (times, parts) = if suffix.is_empty() {
+            (1.0, 1.0)
         } else {
-            suffixes.iter().find(|(name, _)| *name == suffix).ok_or_else(error)?.1
+            let (_, times, parts) = suffixes.iter().find(|(name, ..)| *name == suffix).ok_or_else(error)?;
+            (*times, *parts)
         };
-        Some(number * factor).filter(|value| value.is_finite()).ok_or_else(error)
+        Some(number * times / parts).filter(|value| value.is_finite()).ok_or_else(error)
     }
 
     /// Writes a value for people: `80.2 ms`, `1.3 %`, `412 MiB`.
