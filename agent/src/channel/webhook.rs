@@ -355,6 +355,9 @@ fn prepare(config: &Config) -> Result<(Client, Vec<Secret>), String> {
         .timeout(config.timeout.0);
     if let Some(path) = &config.ca_file {
         client = client.tls_certs_only(authorities(path)?);
+    } else if config.url.starts_with("http:") {
+        // Plain http must work on a box without any certificates.
+        client = client.tls_certs_only([]);
     }
     let client = client.build().map_err(|error| format!("cannot prepare the connection: {}", innermost(&error)))?;
     Ok((client, secrets))
@@ -407,5 +410,365 @@ fn at(place: &str, outcome: Outcome) -> Outcome {
         Outcome::NotDelivered { detail, retry_after } => Outcome::NotDelivered { detail: name(detail), retry_after },
         Outcome::Ambiguous { detail, retry_after } => Outcome::Ambiguous { detail: name(detail), retry_after },
         Outcome::Rejected { detail } => Outcome::Rejected { detail: name(detail) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Once;
+
+    use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::booking::{examples, op_key};
+
+    const NOW: i64 = 1_614_265_330;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(NOW, 0).expect("a time written here")
+    }
+
+    fn order() -> Order {
+        let booking = examples::full();
+        let op_key = op_key(&booking.key, 1);
+        Order {
+            body: body(&booking, Operation::Open, &op_key),
+            op_key,
+            booking_key: booking.key.clone(),
+            op_seq: 1,
+            channel: "hook".into(),
+            operation: Operation::Open,
+            created_at: booking.updated_at,
+        }
+    }
+
+    struct Place {
+        _folder: tempfile::TempDir,
+        config: Config,
+    }
+
+    fn config(url: &str) -> Place {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            rustls::crypto::ring::default_provider().install_default().expect("no other provider is installed");
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret_file = folder.path().join("secret");
+        fs::write(&secret_file, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("a secret");
+        fs::set_permissions(&secret_file, fs::Permissions::from_mode(0o600)).expect("a mode");
+        let timeout = Span(Duration::from_secs(20));
+        let config = Config { url: url.to_owned(), secret_file, ca_file: None, timeout, allow_plain_http: false };
+        Place { _folder: folder, config }
+    }
+
+    /// A receiver for one request: it reads it whole, answers with `answer` as it stands, and closes.
+    /// `hold` keeps the connection open instead.
+    async fn receive(listener: TcpListener, answer: &[u8], hold: bool) -> (String, Option<TcpStream>) {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        let mut buffer = [0; 4096];
+        while !complete(&request) {
+            let count = stream.read(&mut buffer).await.expect("a request");
+            assert_ne!(count, 0, "the request ended early");
+            request.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(answer).await.expect("room for the answer");
+        if !hold {
+            stream.shutdown().await.expect("an end");
+        }
+        (String::from_utf8(request).expect("text"), hold.then_some(stream))
+    }
+
+    fn complete(request: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(request);
+        let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        request.len() >= head.len() + 4 + length.parse::<usize>().expect("a number")
+    }
+
+    async fn exchange(answer: &[u8]) -> (String, Outcome) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = config(&format!("http://{}/hook?token=s3cret", listener.local_addr().expect("an address")));
+        let order = order();
+        let ((request, _), outcome) =
+            tokio::join!(receive(listener, answer, false), send(&place.config, &order, now()));
+        (request, outcome)
+    }
+
+    #[test]
+    fn signatures_match_the_published_example() {
+        let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("the example's secret");
+        let signature = secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", NOW, r#"{"test": 2432232314}"#);
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn each_secret_signs_the_same_bytes() {
+        let place = config("http://127.0.0.1/");
+        let path = &place.config.secret_file;
+        fs::write(path, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n\n  an older raw one \n").expect("a secret");
+        let secrets = secrets(path).expect("two secrets");
+        assert_eq!(secrets.len(), 2);
+        let order = order();
+        let headers = headers(&order, &secrets, now());
+        let value = |name: &str| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| &value[..]);
+        let (new, old) = value("webhook-signature").and_then(|text| text.split_once(' ')).expect("two signatures");
+        assert_ne!(new, old);
+        assert_eq!(old, Secret(b"an older raw one".to_vec()).sign(&order.op_key, NOW, &order.body));
+        assert_eq!(value("webhook-id"), Some(&order.op_key[..]));
+        assert_eq!(value("webhook-timestamp"), Some("1614265330"));
+        assert_eq!(value("idempotency-key"), Some(&format!("\"{}\"", order.op_key)[..]));
+    }
+
+    #[test]
+    fn the_body_is_a_cloud_event() {
+        let mut booking = examples::full();
+        booking.room.id = "三-302 a".into();
+        let event: serde_json::Value =
+            serde_json::from_str(&body(&booking, Operation::Cancel, "bw1-x.7")).expect("it is JSON");
+        assert_eq!(
+            event,
+            json!({
+                "specversion": "1.0",
+                "id": "bw1-x.7",
+                "source": "bellwether/%E4%B8%89-302%20a",
+                "type": "bellwether.booking.cancel.v1",
+                "subject": booking.key,
+                "time": "2026-11-24T02:00:00.000Z",
+                "datacontenttype": "application/json",
+                "data": booking,
+            })
+        );
+    }
+
+    #[test]
+    fn answers_mean_what_the_table_says() {
+        let parsed = |status: u16| {
+            let status = StatusCode::from_u16(status).expect("a status");
+            match parse(status, &HeaderMap::new(), b"{}", now()) {
+                Outcome::Done { .. } => "done",
+                Outcome::NotDelivered { .. } => "not delivered",
+                Outcome::Ambiguous { .. } => "ambiguous",
+                Outcome::Rejected { .. } => "rejected",
+            }
+        };
+        let table: [(&str, &[u16]); 4] = [
+            ("done", &[200, 201, 202, 203, 204]),
+            ("not delivered", &[301, 302, 303, 307, 308, 401, 403, 404, 405, 407, 429]),
+            ("ambiguous", &[205, 206, 207, 408, 409, 500, 502, 503, 504, 599, 600]),
+            ("rejected", &[400, 410, 413, 415, 422]),
+        ];
+        for (expected, statuses) in table {
+            for status in statuses {
+                assert_eq!(parsed(*status), expected, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn waits_are_read_in_both_forms_and_bounded() {
+        let table = [
+            ("120", Some(120)),
+            ("0", Some(0)),
+            ("999999999", Some(3600)),
+            ("Thu, 25 Feb 2021 15:03:10 GMT", Some(60)),
+            ("Thu, 25 Feb 2021 14:00:00 GMT", Some(0)),
+            ("Sat, 25 Feb 2051 14:00:00 GMT", Some(3600)),
+            ("-5", None),
+            ("soon", None),
+        ];
+        for (text, expected) in table {
+            let headers = HeaderMap::from_iter([(reqwest::header::RETRY_AFTER, text.parse().expect("a header"))]);
+            for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::CONFLICT] {
+                let (Outcome::NotDelivered { retry_after, .. } | Outcome::Ambiguous { retry_after, .. }) =
+                    parse(status, &headers, b"", now())
+                else {
+                    unreachable!("such an answer is repeated")
+                };
+                assert_eq!(retry_after, expected.map(Duration::from_secs), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_vendors_name_is_taken_only_if_it_is_one() {
+        let long = format!(r#"{{"id": "{}"}}"#, "x".repeat(129));
+        let table = [
+            (r#"{"id": "T-17"}"#, Some("T-17")),
+            (r#"{"id": 17}"#, Some("17")),
+            (r#"{"id": ""}"#, None),
+            (r#"{"id": "a\nb"}"#, None),
+            (r#"{"id": ["a"]}"#, None),
+            (&long, None),
+            ("[1]", None),
+            ("garbage", None),
+            ("", None),
+        ];
+        for (body, expected) in table {
+            assert_eq!(remote_id(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_shown_on_one_short_line() {
+        let body = format!("no\r\n such\u{1b}[31m  room{}", "教".repeat(10_000));
+        let line = excerpt(body.as_bytes());
+        assert!(line.starts_with(": no such [31m room教"), "{line}");
+        assert!(line.chars().count() <= MAX_EXCERPT + 2 && !line.chars().any(char::is_control));
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let mut place = config("https://vendor.example:8443/hook/s3cret?token=s3cret");
+        assert_eq!(place.config.check(), []);
+        let shown = format!("{:?} {:?}", place.config, secrets(&place.config.secret_file));
+        assert!(shown.contains("https://vendor.example:8443"), "{shown}");
+        assert!(!shown.contains("s3cret") && !shown.contains("MfKQ") && !shown.contains("49"), "{shown}");
+        fs::write(&place.config.secret_file, "whsec_s3cret!").expect("a secret");
+        place.config.url = "http://user:s3cret@vendor.example/s3cret".into();
+        let mistakes = format!("{:?}", place.config.check());
+        assert!(!mistakes.contains("s3cret"), "{mistakes}");
+    }
+
+    #[test]
+    fn a_config_is_checked_with_its_files() {
+        let of = |change: fn(&mut Config)| {
+            let mut place = config("https://vendor.example/hook");
+            change(&mut place.config);
+            let mistakes = place.config.check();
+            mistakes
+                .iter()
+                .map(|mistake| format!("{}: {}", mistake.key, mistake.message))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert_eq!(of(|_| {}), "");
+        for url in ["http://127.0.0.1:8080/", "http://[::1]/", "http://localhost/"] {
+            let mut place = config(url);
+            assert_eq!(place.config.check(), [], "{url}");
+            place.config.url = url.replace("http", "ftp");
+            assert_eq!(place.config.check().len(), 1, "{url}");
+        }
+        assert!(of(|config| config.url = "http://vendor.example/".into()).contains("allow_plain_http"));
+        assert_eq!(
+            of(|config| {
+                config.url = "http://10.0.0.1/".into();
+                config.allow_plain_http = true;
+            }),
+            ""
+        );
+        assert!(of(|config| config.url = "http://localhost.example/".into()).starts_with("url: "));
+        assert!(of(|config| config.url = "vendor".into()).starts_with("url: "));
+        assert!(of(|config| config.url = "https://a:b@vendor.example/".into()).starts_with("url: "));
+        assert!(of(|config| config.secret_file = "/nowhere".into()).starts_with("secret_file: cannot read"));
+        assert!(of(|config| drop(fs::write(&config.secret_file, "\n"))).contains("holds no secret"));
+        assert!(of(|config| drop(fs::write(&config.secret_file, "whsec_!"))).contains("no base64"));
+        for mode in [0o640, 0o604, 0o620] {
+            let place = config("https://vendor.example/hook");
+            fs::set_permissions(&place.config.secret_file, fs::Permissions::from_mode(mode)).expect("a mode");
+            let mistakes = place.config.check();
+            assert!(mistakes[0].message.contains(&format!("mode {mode:04o}")), "{mistakes:?}");
+        }
+        assert!(of(|config| config.ca_file = Some("/nowhere".into())).starts_with("ca_file: cannot read"));
+        assert!(of(|config| config.ca_file = Some(config.secret_file.clone())).starts_with("ca_file: "));
+        assert!(of(|config| config.timeout = Span(Duration::ZERO)).starts_with("timeout: "));
+    }
+
+    #[test]
+    fn only_url_and_secret_file_are_needed() {
+        let config: Config =
+            serde_json::from_value(json!({ "url": "https://v.example/", "secret_file": "/s" })).expect("enough");
+        assert_eq!((config.timeout, config.allow_plain_http), (Span(Duration::from_secs(10)), false));
+        assert!(serde_json::from_value::<Config>(json!({ "url": "https://v.example/" })).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_receiver_gets_the_order_as_it_was_planned() {
+        let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 13\r\n\r\n{\"id\": \"T-1\"}";
+        let (request, outcome) = exchange(answer).await;
+        assert_eq!(outcome, Outcome::Done { remote_id: Some("T-1".into()) });
+        let (head, sent) = request.split_once("\r\n\r\n").expect("a head");
+        let order = order();
+        assert_eq!(sent, order.body);
+        assert!(head.starts_with("POST /hook?token=s3cret HTTP/1.1\r\n"));
+        let expected = headers(&order, &[Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("one")], now());
+        assert_eq!(expected.len(), 6);
+        for (name, value) in expected {
+            assert_eq!(head.matches(&format!("\r\n{name}: {value}")).count(), 1, "{name} in {head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_over_the_wire() {
+        let huge = format!("HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n{}", "x".repeat(2 * MAX_ANSWER));
+        let table: [(&str, &str, &str); 11] = [
+            ("no body", "HTTP/1.1 204 No Content\r\n\r\n", "Done { remote_id: None }"),
+            ("no JSON", "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ngarbage", "Done { remote_id: None }"),
+            ("an answer without end", &huge, "Done { remote_id: None }"),
+            ("an error", "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n", "Ambiguous"),
+            ("elsewhere", "HTTP/1.1 307 Go\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n", "is not followed"),
+            ("too many", "HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n", "retry_after: Some(7s)"),
+            ("busy", "HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n", "retry_after: Some(7s)"),
+            ("refused", "HTTP/1.1 422 No\r\ncontent-length: 7\r\n\r\nno room", "Unprocessable Entity: no room"),
+            ("closed at once", "", "Ambiguous"),
+            ("closed amid the head", "HTTP/1.1 200 OK\r\ncontent-le", "Ambiguous"),
+            ("closed amid the body", "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"id\":", "Ambiguous"),
+        ];
+        for (name, answer, expected) in table {
+            let (_, outcome) = exchange(answer.as_bytes()).await;
+            let shown = format!("{outcome:?}");
+            assert!(shown.contains(expected), "{name}: {shown}");
+            assert!(!shown.contains("s3cret"), "{name}: {shown}");
+        }
+        let (_, outcome) = exchange(b"nonsense\r\n\r\n").await;
+        assert!(matches!(outcome, Outcome::Ambiguous { .. }), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn silence_is_ambiguous() {
+        for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"id\":"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let mut place = config(&format!("http://{}/", listener.local_addr().expect("an address")));
+            place.config.timeout = Span(Duration::from_millis(300));
+            let order = order();
+            let (_held, outcome) =
+                tokio::join!(receive(listener, answer.as_bytes(), true), send(&place.config, &order, now()));
+            let Outcome::Ambiguous { detail, .. } = outcome else { unreachable!("{outcome:?}") };
+            assert!(detail.ends_with("no whole answer in time"), "{detail}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_nothing_was_delivered() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+        for url in [format!("http://{closed}/s3cret"), format!("https://{closed}/s3cret")] {
+            let outcome = send(&config(&url).config, &order(), now()).await;
+            let Outcome::NotDelivered { detail, .. } = outcome else { unreachable!("{outcome:?}") };
+            assert!(detail.contains("refused") && !detail.contains("s3cret"), "{detail}");
+        }
+        // A receiver that speaks no TLS.
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = config(&format!("https://{}/", listener.local_addr().expect("an address")));
+        let plain = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad\r\n\r\n").await;
+            stream
+        };
+        let order = order();
+        let (_stream, outcome) = tokio::join!(plain, send(&place.config, &order, now()));
+        assert!(matches!(outcome, Outcome::NotDelivered { .. }), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn without_its_secret_nothing_is_sent() {
+        let mut place = config("http://127.0.0.1:9/");
+        place.config.secret_file = "/nowhere".into();
+        let outcome = send(&place.config, &order(), now()).await;
+        let Outcome::NotDelivered { detail, .. } = outcome else { unreachable!("{outcome:?}") };
+        assert!(detail.contains("/nowhere"), "{detail}");
     }
 }
