@@ -620,6 +620,12 @@ mod tests {
                 Plan::default(),
                 "{name}: a refusal is not asked again"
             );
+
+            memory.incidents[0].recovered_at = Some(now);
+            let planned = plan(&mut memory, &[], &site, &both, now + WITHDRAW_AFTER);
+            let told = outcomes.iter().filter(|(outcome, _)| !matches!(outcome, Outcome::Rejected { .. })).count();
+            assert_eq!(planned.orders.len(), told, "{name}: only who may have it is told that it is over");
+            assert!(memory.opened_on.is_empty() && memory.rejected_on.is_empty(), "{name}");
         }
     }
 

@@ -771,4 +771,43 @@ mod tests {
         let Outcome::NotDelivered { detail, .. } = outcome else { unreachable!("{outcome:?}") };
         assert!(detail.contains("/nowhere"), "{detail}");
     }
+
+    #[tokio::test]
+    async fn only_the_configured_authority_is_trusted() {
+        let authority = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivateKeyDer::try_from(authority.signing_key.serialize_der()).expect("a key");
+        for trusted in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let mut place = config(&format!("https://{}/", listener.local_addr().expect("an address")));
+            let ca_file = place.config.secret_file.with_file_name("ca.pem");
+            let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+            let pem = if trusted { authority.cert.pem() } else { other.cert.pem() };
+            fs::write(&ca_file, pem).expect("a file");
+            place.config.ca_file = Some(ca_file);
+            assert_eq!(place.config.check(), []);
+
+            let server = rustls::ServerConfig::builder()
+                .with_no_client_auth()
+                .with_single_cert(vec![authority.cert.der().clone()], key.clone_key())
+                .expect("a server");
+            let receiver = async {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut request = Vec::new();
+                while !complete(&request) {
+                    stream.read_buf(&mut request).await.expect("a request");
+                }
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("room for the answer");
+                stream.shutdown().await.expect("an end");
+            };
+            let order = order();
+            let ((), outcome) = tokio::join!(receiver, send(&place.config, &order, now()));
+            match outcome {
+                Outcome::Done { .. } => assert!(trusted),
+                Outcome::NotDelivered { detail, .. } => assert!(!trusted && detail.contains("certificate"), "{detail}"),
+                other => unreachable!("{other:?}"),
+            }
+        }
+    }
 }
