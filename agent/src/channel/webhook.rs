@@ -18,38 +18,28 @@
 //!
 //! Proxies named by the environment are not used: it talks to the configured host alone.
 
+mod answer;
+mod secret;
+
 use std::{
-    fmt, fs,
-    io::Read,
+    fmt,
     net::IpAddr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use bellwether_probes::{Mistake, Span};
 use chrono::{DateTime, SecondsFormat, Utc};
-use data_encoding::BASE64;
-use hmac::{Hmac, KeyInit, Mac};
-use reqwest::{Certificate, Client, StatusCode, header::HeaderMap, redirect::Policy};
+use reqwest::{Certificate, Client, redirect::Policy};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use url::{Host, Url};
 
+use self::secret::{Secret, guarded, read_bounded, secrets};
 use super::Outcome;
 use crate::booking::{Booking, Operation, Order};
 
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Longest secret or certificate file that is read.
-const MAX_FILE: u64 = 256 * 1024;
-/// Longest wait that a receiver may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
-/// Longest name that a receiver may give a booking, in characters.
-const MAX_REMOTE_ID: usize = 128;
-/// How much of a refusal is shown to people, in characters.
-const MAX_EXCERPT: usize = 160;
-
 /// `[channel.NAME]` with `kind = "webhook"`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -143,76 +133,12 @@ fn place(url: &str) -> String {
     Url::parse(url).map_or_else(|_| "an invalid address".to_owned(), |url| url.origin().ascii_serialization())
 }
 
-/// A shared secret. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl Secret {
-    /// Reads one line: `whsec_` and base64, or the raw secret. The message of a mistake does not
-    /// repeat it.
-    pub fn parse(line: &str) -> Result<Self, String> {
-        match line.strip_prefix("whsec_") {
-            Some(text) => {
-                BASE64.decode(text.as_bytes()).map(Self).map_err(|_| "found whsec_ and no base64 after it".to_owned())
-            }
-            None => Ok(Self(line.as_bytes().to_vec())),
-        }
-    }
-
-    /// `v1,` and the base64 of HMAC-SHA256 over `ID.TIMESTAMP.BODY` (Standard Webhooks, "Signature
-    /// scheme").
-    fn sign(&self, id: &str, timestamp: i64, body: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
-        format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()))
-    }
-}
-
-/// Whether nobody but its owner can read a secret file.
-fn guarded(path: &Path) -> Result<(), String> {
-    let mode = fs::metadata(path).map_err(|error| format!("cannot read {path:?}: {error}"))?.permissions().mode();
-    // The service manager guards its credentials by an access list, which shows as a group's right.
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder));
-    if mode & 0o077 != 0 && !credential {
-        return Err(format!("{path:?} has mode {:04o}, expected 0600: others can read the secret", mode & 0o7777));
-    }
-    Ok(())
-}
-
-/// Reads all secrets of a file, the newest first as they stand there.
-fn secrets(path: &Path) -> Result<Vec<Secret>, String> {
-    let text = String::from_utf8(read_bounded(path)?).map_err(|_| format!("{path:?} is no text"))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let secrets =
-        lines.map(Secret::parse).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{path:?}: {error}"))?;
-    if secrets.is_empty() || secrets.iter().any(|secret| secret.0.is_empty()) {
-        return Err(format!("{path:?} holds no secret"));
-    }
-    Ok(secrets)
-}
-
 fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
     let found = Certificate::from_pem_bundle(&read_bounded(path)?).map_err(|_| format!("{path:?} is no PEM file"))?;
     if found.is_empty() {
         return Err(format!("{path:?} holds no certificate"));
     }
     Ok(found)
-}
-
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error| format!("cannot read {path:?}: {error}");
-    let mut bytes = Vec::new();
-    fs::File::open(path).map_err(cannot)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("{path:?} has more than {MAX_FILE} bytes"));
-    }
-    Ok(bytes)
 }
 
 /// A CloudEvent 1.0 in structured JSON.
@@ -253,7 +179,7 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// The headers of one attempt at `now`; the body is the order's, unchanged.
-pub fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'static str, String)> {
     let timestamp = now.timestamp();
     let signatures: Vec<_> = secrets.iter().map(|secret| secret.sign(&order.op_key, timestamp, &order.body)).collect();
     vec![
@@ -265,57 +191,6 @@ pub fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'
         ("webhook-timestamp", timestamp.to_string()),
         ("webhook-signature", signatures.join(" ")),
     ]
-}
-
-/// What an answer that arrived whole means. See the table above.
-pub fn parse(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Outcome {
-    let retry_after = retry_after(headers, now);
-    let detail = || format!("answered {status}{}", excerpt(body));
-    match status.as_u16() {
-        200..=204 => Outcome::Done { remote_id: remote_id(body) },
-        300..=399 => Outcome::not_delivered(format!(
-            "answered {status}, which would lead elsewhere and is not followed; put the final address into url"
-        )),
-        401 | 403 => Outcome::not_delivered(format!("{}; check secret_file", detail())),
-        404 | 405 | 407 => Outcome::not_delivered(format!("{}; check url", detail())),
-        429 => Outcome::NotDelivered { detail: detail(), retry_after },
-        408 | 409 | 500..=599 | 205..=299 => Outcome::Ambiguous { detail: detail(), retry_after },
-        400..=499 => Outcome::Rejected { detail: detail() },
-        _ => Outcome::Ambiguous { detail: detail(), retry_after },
-    }
-}
-
-/// `Retry-After` (RFC 9110, 10.2.3) in seconds or as a date, at most an hour.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get("retry-after")?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let until = DateTime::parse_from_rfc2822(text).ok()?.with_timezone(&Utc);
-            (until - now).to_std().unwrap_or_default()
-        }
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
-}
-
-/// The field `id` of a JSON object, if it is a short text or a number.
-fn remote_id(body: &[u8]) -> Option<String> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let id = match answer.get("id")? {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    let fits = !id.is_empty() && id.chars().count() <= MAX_REMOTE_ID && !id.chars().any(char::is_control);
-    fits.then_some(id)
-}
-
-/// The start of an answer on one line, for people.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MAX_EXCERPT)]);
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line: String = words.collect::<Vec<_>>().join(" ").chars().take(MAX_EXCERPT).collect();
-    if line.is_empty() { line } else { format!(": {line}") }
 }
 
 /// Makes one attempt. Reads the secret anew, so that a changed one needs no restart.
@@ -336,7 +211,7 @@ pub(super) async fn send(config: &Config, order: &Order, now: DateTime<Utc>) -> 
     };
     let (status, headers) = (answer.status(), answer.headers().clone());
     match bounded(answer).await {
-        Ok(body) => at(&place, parse(status, &headers, &body, now)),
+        Ok(body) => at(&place, answer::parse(status, &headers, &body, now)),
         Err(error) => failed(&place, error),
     }
 }
@@ -415,7 +290,7 @@ fn at(place: &str, outcome: Outcome) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Once;
+    use std::{fs, os::unix::fs::PermissionsExt, sync::Once};
 
     use serde_json::json;
     use tokio::{
@@ -500,13 +375,6 @@ mod tests {
     }
 
     #[test]
-    fn signatures_match_the_published_example() {
-        let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("the example's secret");
-        let signature = secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", NOW, r#"{"test": 2432232314}"#);
-        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
-    }
-
-    #[test]
     fn each_secret_signs_the_same_bytes() {
         let place = config("http://127.0.0.1/");
         let path = &place.config.secret_file;
@@ -543,82 +411,6 @@ mod tests {
                 "data": booking,
             })
         );
-    }
-
-    #[test]
-    fn answers_mean_what_the_table_says() {
-        let parsed = |status: u16| {
-            let status = StatusCode::from_u16(status).expect("a status");
-            match parse(status, &HeaderMap::new(), b"{}", now()) {
-                Outcome::Done { .. } => "done",
-                Outcome::NotDelivered { .. } => "not delivered",
-                Outcome::Ambiguous { .. } => "ambiguous",
-                Outcome::Rejected { .. } => "rejected",
-            }
-        };
-        let table: [(&str, &[u16]); 4] = [
-            ("done", &[200, 201, 202, 203, 204]),
-            ("not delivered", &[301, 302, 303, 307, 308, 401, 403, 404, 405, 407, 429]),
-            ("ambiguous", &[205, 206, 207, 408, 409, 500, 502, 503, 504, 599, 600]),
-            ("rejected", &[400, 410, 413, 415, 422]),
-        ];
-        for (expected, statuses) in table {
-            for status in statuses {
-                assert_eq!(parsed(*status), expected, "{status}");
-            }
-        }
-    }
-
-    #[test]
-    fn waits_are_read_in_both_forms_and_bounded() {
-        let table = [
-            ("120", Some(120)),
-            ("0", Some(0)),
-            ("999999999", Some(3600)),
-            ("Thu, 25 Feb 2021 15:03:10 GMT", Some(60)),
-            ("Thu, 25 Feb 2021 14:00:00 GMT", Some(0)),
-            ("Sat, 25 Feb 2051 14:00:00 GMT", Some(3600)),
-            ("-5", None),
-            ("soon", None),
-        ];
-        for (text, expected) in table {
-            let headers = HeaderMap::from_iter([(reqwest::header::RETRY_AFTER, text.parse().expect("a header"))]);
-            for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::CONFLICT] {
-                let (Outcome::NotDelivered { retry_after, .. } | Outcome::Ambiguous { retry_after, .. }) =
-                    parse(status, &headers, b"", now())
-                else {
-                    unreachable!("such an answer is repeated")
-                };
-                assert_eq!(retry_after, expected.map(Duration::from_secs), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_vendors_name_is_taken_only_if_it_is_one() {
-        let long = format!(r#"{{"id": "{}"}}"#, "x".repeat(129));
-        let table = [
-            (r#"{"id": "T-17"}"#, Some("T-17")),
-            (r#"{"id": 17}"#, Some("17")),
-            (r#"{"id": ""}"#, None),
-            (r#"{"id": "a\nb"}"#, None),
-            (r#"{"id": ["a"]}"#, None),
-            (&long, None),
-            ("[1]", None),
-            ("garbage", None),
-            ("", None),
-        ];
-        for (body, expected) in table {
-            assert_eq!(remote_id(body.as_bytes()).as_deref(), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_shown_on_one_short_line() {
-        let body = format!("no\r\n such\u{1b}[31m  room{}", "教".repeat(10_000));
-        let line = excerpt(body.as_bytes());
-        assert!(line.starts_with(": no such [31m room教"), "{line}");
-        assert!(line.chars().count() <= MAX_EXCERPT + 2 && !line.chars().any(char::is_control));
     }
 
     #[test]
