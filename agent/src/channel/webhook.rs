@@ -90,8 +90,8 @@ impl Config {
             mistakes.push(Mistake::new("ca_file", message));
         }
         let timeout = self.timeout.0;
-        if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(120) {
-            mistakes.push(Mistake::new("timeout", "expected a time from 100 ms to 120 s"));
+        if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(60) {
+            mistakes.push(Mistake::new("timeout", "expected a time from 100 ms to 60 s"));
         }
         mistakes
     }
@@ -525,7 +525,7 @@ mod tests {
         for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"id\":"] {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let mut place = config(&format!("http://{}/", listener.local_addr().expect("an address")));
-            place.config.timeout = Span(Duration::from_millis(300));
+            place.config.timeout = Span(Duration::from_secs(1));
             let order = order();
             let (_held, outcome) =
                 tokio::join!(receive(listener, answer.as_bytes(), true), send(&place.config, &order, now()));
