@@ -277,3 +277,134 @@ pub fn booking_key(ledger_id: &str, vendor: &str, scope: &str, family: &str, cau
 pub fn op_key(booking_key: &str, op_seq: u32) -> String {
     format!("{booking_key}.{op_seq}")
 }
+
+#[cfg(test)]
+pub(crate) mod examples;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_stable_and_tell_every_part_apart() {
+        let key = booking_key("ledger", "vendor", "r1", "net", "room", 0);
+        // Computed apart, with Python's hashlib.
+        assert_eq!(key, "bw1-qwhsuv5f3k3jxifrxuquv4nuzc");
+        let others = [
+            booking_key("ledges", "vendor", "r1", "net", "room", 0),
+            booking_key("ledger", "vendos", "r1", "net", "room", 0),
+            booking_key("ledger", "vendor", "r2", "net", "room", 0),
+            booking_key("ledger", "vendor", "r1", "app", "room", 0),
+            booking_key("ledger", "vendor", "r1", "net", "version", 0),
+            booking_key("ledger", "vendor", "r1", "net", "room", 1),
+            booking_key("ledgerv", "endor", "r1", "net", "room", 0),
+        ];
+        assert!(others.iter().all(|other| *other != key && other.len() == key.len()));
+        assert_eq!(op_key(&key, 12), format!("{key}.12"));
+    }
+
+    #[test]
+    fn a_booking_survives_its_json() {
+        for booking in [examples::full(), examples::minimal()] {
+            let json = serde_json::to_string(&booking).expect("a booking serializes");
+            assert_eq!(serde_json::from_str::<Booking>(&json).expect("and reads back"), booking);
+        }
+    }
+
+    #[test]
+    fn bookings_keep_their_schema() {
+        let schema: Value =
+            serde_json::from_str(include_str!("../../tests/booking.schema.json")).expect("the schema is JSON");
+        for booking in [examples::full(), examples::minimal()] {
+            let json = serde_json::to_value(&booking).expect("a booking serializes");
+            let mut mistakes = Vec::new();
+            check(&schema, &schema, &json, "booking", &mut mistakes);
+            assert_eq!(mistakes, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn the_schema_knows_every_word() {
+        let schema: Value =
+            serde_json::from_str(include_str!("../../tests/booking.schema.json")).expect("the schema is JSON");
+        let words = |name: &str| schema["properties"][name]["enum"].clone();
+        assert_eq!(words("state"), serde_json::json!(State::ALL.map(State::name)));
+        let severities = [Severity::Low, Severity::Normal, Severity::High, Severity::Critical];
+        assert_eq!(words("severity"), serde_json::json!(severities.map(Severity::name)));
+        assert_eq!(words("kind"), serde_json::json!([Kind::Fault.name(), Kind::UpgradeCheck.name()]));
+        assert_eq!(words("cause"), serde_json::json!([Cause::Room.name(), Cause::Version.name()]));
+        let families = [Family::Net, Family::Video, Family::Audio, Family::Sync, Family::App];
+        assert_eq!(words("family"), serde_json::json!(families.map(Family::name)));
+    }
+
+    #[test]
+    fn the_check_finds_what_is_wrong() {
+        let schema: Value =
+            serde_json::from_str(include_str!("../../tests/booking.schema.json")).expect("the schema is JSON");
+        let good = serde_json::to_value(examples::full()).expect("a booking serializes");
+        type Spoil = fn(&mut Value);
+        let table: [(&str, Spoil); 5] = [
+            ("a field is gone", |json| drop(json.as_object_mut().map(|map| map.remove("key")))),
+            ("a field is new", |json| json["extra"] = 1.into()),
+            ("an unknown word", |json| json["state"] = "lost".into()),
+            ("another type", |json| json["epoch"] = "0".into()),
+            ("deep inside", |json| json["evidence"][0]["level"] = "bad".into()),
+        ];
+        for (name, spoil) in table {
+            let mut json = good.clone();
+            spoil(&mut json);
+            let mut mistakes = Vec::new();
+            check(&schema, &schema, &json, "booking", &mut mistakes);
+            assert_eq!(mistakes.len(), 1, "{name}: {mistakes:?}");
+        }
+    }
+
+    /// The few words of JSON Schema that the booking's schema uses.
+    fn check(root: &Value, schema: &Value, value: &Value, path: &str, mistakes: &mut Vec<String>) {
+        if let Some(reference) = schema["$ref"].as_str() {
+            let name = reference.trim_start_matches("#/$defs/");
+            return check(root, &root["$defs"][name], value, path, mistakes);
+        }
+        let is = |name: &str| match name {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "integer" => value.is_u64() || value.is_i64(),
+            "number" => value.is_number(),
+            "null" => value.is_null(),
+            _ => false,
+        };
+        let fits = match &schema["type"] {
+            Value::String(name) => is(name),
+            Value::Array(names) => names.iter().filter_map(Value::as_str).any(is),
+            _ => true,
+        };
+        if !fits {
+            return mistakes.push(format!("{path}: {value} is not {}", schema["type"]));
+        }
+        if let Some(words) = schema["enum"].as_array()
+            && !words.contains(value)
+        {
+            mistakes.push(format!("{path}: {value} is none of {words:?}"));
+        }
+        for (i, item) in value.as_array().into_iter().flatten().enumerate() {
+            check(root, &schema["items"], item, &format!("{path}[{i}]"), mistakes);
+        }
+        let Some(fields) = value.as_object() else { return };
+        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if !fields.contains_key(name) {
+                mistakes.push(format!("{path}: {name} is missing"));
+            }
+        }
+        for (name, field) in fields {
+            let path = format!("{path}.{name}");
+            match (schema["properties"].get(name), &schema["additionalProperties"]) {
+                (Some(schema), _) => check(root, schema, field, &path, mistakes),
+                (None, Value::Bool(false)) => mistakes.push(format!("{path}: unknown field")),
+                (None, schema) => check(root, schema, field, &path, mistakes),
+            }
+        }
+    }
+}

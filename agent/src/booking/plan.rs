@@ -49,8 +49,13 @@ pub fn plan(
 ) -> Plan {
     let mut incidents = std::mem::take(&mut memory.incidents);
     incidents.sort_by(|a, b| (&a.scope, a.family, a.cause).cmp(&(&b.scope, b.family, b.cause)));
+    let severities: Vec<_> = incidents.iter().map(severity).collect();
     let mut planner = Planner { memory, site, channels, now, plan: Plan::default() };
-    incidents.retain(|incident| planner.fault(incident));
+    for (incident, severity) in incidents.into_iter().zip(severities) {
+        if planner.fault(&incident, severity) {
+            planner.memory.incidents.push(incident);
+        }
+    }
 
     // Checks that stay open are looked at, too: a channel may take them now.
     let open = planner.memory.bookings.values().filter(|booking| booking.kind == Kind::UpgradeCheck);
@@ -60,9 +65,7 @@ pub fn plan(
         planner.upgrade_check(&component, checks);
     }
 
-    let Planner { memory, plan, .. } = planner;
-    memory.incidents = incidents;
-    plan
+    planner.plan
 }
 
 /// Takes down how an order ended. Returns the booking if it changed: a channel has it now, or none
@@ -93,8 +96,8 @@ pub fn settle(memory: &mut Memory, order: &Order, outcome: &Outcome, now: DateTi
 }
 
 /// How soon somebody should come for a fault.
-fn severity(evidence: &[Evidence]) -> Severity {
-    let critical = evidence.iter().any(|evidence| evidence.level == Level::Critical);
+fn severity(incident: &Incident) -> Severity {
+    let critical = incident.evidence.iter().any(|evidence| evidence.level == Level::Critical);
     if critical { Severity::Critical } else { Severity::Normal }
 }
 
@@ -122,18 +125,12 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Plans for one incident; says whether it stays.
-    fn fault(&mut self, incident: &Incident) -> bool {
+    fn fault(&mut self, incident: &Incident, severity: Severity) -> bool {
         let old = self.find(Kind::Fault, &incident.scope, incident.family, incident.cause);
         let mut booking = old.clone().unwrap_or_else(|| {
-            self.new_booking(
-                Kind::Fault,
-                &incident.scope,
-                incident.family,
-                incident.cause,
-                severity(&incident.evidence),
-            )
+            self.new_booking(Kind::Fault, &incident.scope, incident.family, incident.cause, severity)
         });
-        booking.severity = booking.severity.max(severity(&incident.evidence));
+        booking.severity = booking.severity.max(severity);
         booking.recovered_at = incident.recovered_at;
         booking.evidence = incident.evidence.clone();
         booking.changes = self.memory.changes.iter().rev().cloned().collect();
@@ -620,6 +617,12 @@ mod tests {
                 Plan::default(),
                 "{name}: a refusal is not asked again"
             );
+
+            memory.incidents[0].recovered_at = Some(now);
+            let planned = plan(&mut memory, &[], &site, &both, now + WITHDRAW_AFTER);
+            let told = outcomes.iter().filter(|(outcome, _)| !matches!(outcome, Outcome::Rejected { .. })).count();
+            assert_eq!(planned.orders.len(), told, "{name}: only who may have it is told that it is over");
+            assert!(memory.opened_on.is_empty() && memory.rejected_on.is_empty(), "{name}");
         }
     }
 

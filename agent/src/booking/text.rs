@@ -7,7 +7,6 @@ mod words;
 
 use std::fmt::Write as _;
 
-use bellwether_probes::Unit;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -58,7 +57,7 @@ impl Writer<'_> {
             let _ = write!(line, "{}{}{}", words.open, words.recovered_mark, words.close);
         }
         let parts = joined([words.kind(booking.kind), &place, &about], " · ");
-        one_line(&format!("{line} {parts} [{}]", booking.key))
+        one_line(&format!("{line}{}{parts} [{}]", words.after_mark, booking.key))
     }
 
     fn body(&self) -> String {
@@ -82,8 +81,8 @@ impl Writer<'_> {
         out.list(words.versions, versions);
         let contact = &booking.school.contact;
         out.field(words.contact, &joined([&contact.name[..], &contact.phone, &contact.email], " / "));
-        out.list(words.wanted, booking.wanted.iter().enumerate().map(|(i, window)| self.window(i, window)));
-        out.field(words.duration, &Unit::Seconds.show(booking.vendor.duration.0.as_secs_f64()));
+        out.list(words.wanted, booking.wanted.iter().map(|window| self.window(window)));
+        out.field(words.duration, &words.minutes(booking.vendor.duration.0.as_secs().div_ceil(60)));
         out.field(words.kind, &format!("{}{}{}", words.kind(booking.kind), words.comma, self.severity()));
         out.field(words.request, &self.request());
         out.field(words.deployment, words.deployment(&booking.room.deployment));
@@ -124,7 +123,7 @@ impl Writer<'_> {
             Kind::Fault => {
                 let since = booking.evidence.iter().map(|evidence| evidence.since).min();
                 let beyond = booking.evidence.iter().filter(|evidence| evidence.level > Level::Pass).count();
-                words.fault_request(booking.family, beyond, since.map(|at| self.instant(at)).as_deref())
+                words.fault_request(booking.family, booking.cause, beyond, since.map(|at| self.instant(at)).as_deref())
             }
             Kind::UpgradeCheck => words.check_request(&booking.scope),
         }
@@ -156,9 +155,10 @@ impl Writer<'_> {
         if self.booking.kind == Kind::UpgradeCheck {
             return self.booking.scope.clone();
         }
-        let mut names: Vec<_> = self.booking.evidence.iter().map(|evidence| evidence.metric.name()).collect();
+        let mut names: Vec<_> =
+            self.booking.evidence.iter().map(|evidence| self.words.short_title(evidence.metric.spec())).collect();
         names.dedup();
-        joined([self.words.family(self.booking.family), &names.join(", ")], self.words.colon)
+        joined([self.words.family(self.booking.family), &names.join(self.words.list_comma)], self.words.colon)
     }
 
     fn instant(&self, at: DateTime<Utc>) -> String {
@@ -166,10 +166,10 @@ impl Writer<'_> {
         format!("{} {}", local.format("%Y-%m-%d"), local.format("%H:%M"))
     }
 
-    fn window(&self, index: usize, window: &Window) -> String {
+    fn window(&self, window: &Window) -> String {
         let (start, end) = (window.start.with_timezone(&self.zone), window.end.with_timezone(&self.zone));
         let day = weekday(&start, self.words);
-        format!("{}) {} {day} {}–{}", index + 1, start.format("%Y-%m-%d"), start.format("%H:%M"), end.format("%H:%M"))
+        format!("{} {day} {}–{}", start.format("%Y-%m-%d"), start.format("%H:%M"), end.format("%H:%M"))
     }
 }
 
@@ -197,7 +197,7 @@ impl Lines {
             self.line(&format!("{name}{}", self.colon.trim_end()));
         }
         for item in items {
-            self.line(&format!("- {item}"));
+            self.line(&format!("  - {item}"));
         }
     }
 }
@@ -210,4 +210,58 @@ fn joined<const N: usize>(parts: [&str; N], between: &str) -> String {
 /// A value from a config or a version file must not start a line of its own.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::booking::{examples, ical};
+
+    #[test]
+    fn golden_chinese_fault() {
+        let text = write(&examples::full(), Language::Chinese);
+        assert_eq!(text.letter(), include_str!("text/golden/fault.zh-CN.txt"));
+    }
+
+    #[test]
+    fn golden_english_fault() {
+        let text = write(&examples::full(), Language::English);
+        assert_eq!(text.letter(), include_str!("text/golden/fault.en.txt"));
+    }
+
+    #[test]
+    fn golden_incomplete_check() {
+        let text = write(&examples::minimal(), Language::Chinese);
+        assert_eq!(text.letter(), include_str!("text/golden/check.zh-CN.txt"));
+        let text = write(&examples::minimal(), Language::English);
+        assert_eq!(text.letter(), include_str!("text/golden/check.en.txt"));
+    }
+
+    #[test]
+    fn an_end_or_recovery_stands_first() {
+        let mut booking = examples::full();
+        booking.recovered_at = Some(booking.opened_at);
+        let text = write(&booking, Language::English);
+        assert_eq!(text.body.lines().next(), Some("All metrics are back within their limits since: 2026-11-24 10:00"));
+        assert!(text.subject.contains("[recovered]"), "{}", text.subject);
+        booking.state = State::Cancelled;
+        let text = write(&booking, Language::Chinese);
+        assert!(text.body.starts_with("本预约已撤销"), "{}", text.body);
+        assert!(text.subject.contains("已撤销") && !text.subject.contains("已恢复"), "{}", text.subject);
+    }
+
+    #[test]
+    fn a_value_never_starts_a_line_of_its_own() {
+        let mut booking = examples::full();
+        booking.school.name = "School\nKind of maintenance: none\r".into();
+        booking.versions[0].version = "1.0\n\nversion".into();
+        for language in [Language::Chinese, Language::English] {
+            let clean = write(&examples::full(), language);
+            let text = write(&booking, language);
+            assert_eq!(text.subject.lines().count(), 1);
+            assert_eq!(text.body.lines().count(), clean.body.lines().count());
+            let ics = ical::event(&booking, &text, booking.updated_at).expect("it has windows");
+            assert!(!ics.replace("\r\n", "").contains(['\r', '\n']));
+        }
+    }
 }

@@ -209,3 +209,158 @@ fn make_folder(path: &Path) -> io::Result<()> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::booking::{Operation, State, examples, op_key};
+
+    fn order(op_seq: u32, change: impl FnOnce(&mut Booking)) -> Order {
+        let mut booking = Booking { op_seq, ..examples::full() };
+        change(&mut booking);
+        Order {
+            op_key: op_key(&booking.key, op_seq),
+            booking_key: booking.key.clone(),
+            op_seq,
+            channel: "desk".into(),
+            operation: Operation::Open,
+            created_at: booking.updated_at,
+            body: body(&booking, Language::Chinese),
+        }
+    }
+
+    /// All files below a folder with their bytes.
+    fn files(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push((path.clone(), fs::read(&path).expect("a file")));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it exists").permissions().mode() & 0o7777
+    }
+
+    #[tokio::test]
+    async fn an_order_becomes_files_for_programs_and_people() {
+        let root = tempfile::tempdir().expect("a folder");
+        let below = root.path().join("state/bookings");
+        let order = order(1, |_| {});
+        let folder = below.join(&order.booking_key);
+        let done = Outcome::Done { remote_id: Some(folder.display().to_string()) };
+        assert_eq!(send(&below, &order).await, done);
+
+        let read = |name: &str| fs::read_to_string(folder.join(name)).expect(name);
+        assert_eq!(serde_json::from_str::<Booking>(&read("booking.json")).expect("a booking"), examples::full());
+        assert_eq!(read("booking.txt"), text::write(&examples::full(), Language::Chinese).letter());
+        assert!(read("booking.ics").starts_with("BEGIN:VCALENDAR\r\n"));
+        assert_eq!(read("orders/1.json"), order.body);
+        assert_eq!(files(root.path()).len(), 4, "nothing else is left behind");
+        for (path, _) in files(root.path()) {
+            assert_eq!(mode(&path), 0o640, "{path:?}");
+        }
+        assert_eq!(mode(&folder) & 0o007, 0);
+
+        let before = files(root.path());
+        assert_eq!(send(&below, &order).await, done, "a repeat");
+        assert_eq!(files(root.path()), before);
+    }
+
+    #[tokio::test]
+    async fn the_newest_order_decides_what_is_shown() {
+        let root = tempfile::tempdir().expect("a folder");
+        let first = order(2, |_| {});
+        let second = order(10, |booking| booking.state = State::Cancelled);
+        let shown =
+            |name: &str| fs::read_to_string(root.path().join(&first.booking_key).join(name)).expect("it was written");
+        for order in [&first, &second] {
+            assert!(matches!(send(root.path(), order).await, Outcome::Done { .. }));
+        }
+        assert!(shown("booking.json").contains("cancelled") && shown("booking.ics").contains("STATUS:CANCELLED"));
+        // An old order that comes late, and numbers are compared as numbers.
+        let late = order(9, |_| {});
+        assert!(matches!(send(root.path(), &late).await, Outcome::Done { .. }));
+        assert!(shown("booking.json").contains("cancelled"));
+        assert_eq!(shown("orders/9.json"), late.body);
+    }
+
+    #[tokio::test]
+    async fn other_bytes_under_the_same_number_are_refused() {
+        let root = tempfile::tempdir().expect("a folder");
+        assert!(matches!(send(root.path(), &order(1, |_| {})).await, Outcome::Done { .. }));
+        let before = files(root.path());
+        let other = order(1, |booking| booking.epoch = 9);
+        assert!(matches!(send(root.path(), &other).await, Outcome::Rejected { .. }));
+        assert_eq!(files(root.path()), before);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_changes_nothing() {
+        let root = tempfile::tempdir().expect("a folder");
+        let first = order(1, |_| {});
+        assert!(matches!(send(root.path(), &first).await, Outcome::Done { .. }));
+        let before = files(root.path());
+
+        // The last of the files cannot be staged.
+        let obstacle = root.path().join(&first.booking_key).join("orders/.2.json.part");
+        fs::create_dir(&obstacle).expect("a folder in the way");
+        let second = order(2, |booking| booking.state = State::Cancelled);
+        let Outcome::NotDelivered { detail, .. } = send(root.path(), &second).await else {
+            unreachable!("it cannot be written")
+        };
+        assert_eq!(detail.lines().count(), 1);
+        assert_eq!(files(root.path()), before);
+
+        fs::remove_dir(&obstacle).expect("out of the way");
+        assert!(matches!(send(root.path(), &second).await, Outcome::Done { .. }), "and it works afterwards");
+
+        let file = root.path().join("file");
+        fs::write(&file, "").expect("a file");
+        assert!(matches!(send(&file.join("below"), &first).await, Outcome::NotDelivered { .. }));
+    }
+
+    #[tokio::test]
+    async fn remnants_of_a_crash_are_overwritten() {
+        let root = tempfile::tempdir().expect("a folder");
+        let first = order(1, |_| {});
+        let folder = root.path().join(&first.booking_key);
+        fs::create_dir_all(folder.join("orders")).expect("a folder");
+        fs::write(folder.join(".booking.json.part"), "half of a longer file".repeat(10_000)).expect("a remnant");
+        assert!(matches!(send(root.path(), &first).await, Outcome::Done { .. }));
+        assert_eq!(files(root.path()).len(), 4);
+        let json = fs::read_to_string(folder.join("booking.json")).expect("it was written");
+        assert_eq!(serde_json::from_str::<Booking>(&json).expect("whole"), examples::full());
+    }
+
+    #[tokio::test]
+    async fn a_key_never_leads_out_of_the_folder() {
+        let root = tempfile::tempdir().expect("a folder");
+        for key in ["", "..", "../x", "/etc", "a/b", "A"] {
+            let order = Order { booking_key: key.into(), ..order(1, |_| {}) };
+            assert!(matches!(send(root.path(), &order).await, Outcome::Rejected { .. }), "{key:?}");
+        }
+        let order = Order { body: "{}".into(), ..order(1, |_| {}) };
+        assert!(matches!(send(root.path(), &order).await, Outcome::Rejected { .. }));
+        assert_eq!(files(root.path()), []);
+    }
+
+    #[test]
+    fn a_path_is_absolute_and_no_file() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let keys = |path: Option<PathBuf>| Config { path }.check().len();
+        assert_eq!(keys(None), 0);
+        assert_eq!(keys(Some("/nowhere/yet".into())), 0);
+        assert_eq!(keys(Some("bookings".into())), 1);
+        assert_eq!(keys(Some(file.path().to_owned())), 1);
+    }
+}

@@ -18,38 +18,28 @@
 //!
 //! Proxies named by the environment are not used: it talks to the configured host alone.
 
+mod answer;
+mod secret;
+
 use std::{
-    fmt, fs,
-    io::Read,
+    fmt,
     net::IpAddr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use bellwether_probes::{Mistake, Span};
 use chrono::{DateTime, SecondsFormat, Utc};
-use data_encoding::BASE64;
-use hmac::{Hmac, KeyInit, Mac};
-use reqwest::{Certificate, Client, StatusCode, header::HeaderMap, redirect::Policy};
+use reqwest::{Certificate, Client, redirect::Policy};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use url::{Host, Url};
 
+use self::secret::{Secret, guarded, read_bounded, secrets};
 use super::Outcome;
 use crate::booking::{Booking, Operation, Order};
 
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Longest secret or certificate file that is read.
-const MAX_FILE: u64 = 256 * 1024;
-/// Longest wait that a receiver may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
-/// Longest name that a receiver may give a booking, in characters.
-const MAX_REMOTE_ID: usize = 128;
-/// How much of a refusal is shown to people, in characters.
-const MAX_EXCERPT: usize = 160;
-
 /// `[channel.NAME]` with `kind = "webhook"`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,8 +90,8 @@ impl Config {
             mistakes.push(Mistake::new("ca_file", message));
         }
         let timeout = self.timeout.0;
-        if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(120) {
-            mistakes.push(Mistake::new("timeout", "expected a time from 100 ms to 120 s"));
+        if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(60) {
+            mistakes.push(Mistake::new("timeout", "expected a time from 100 ms to 60 s"));
         }
         mistakes
     }
@@ -143,76 +133,12 @@ fn place(url: &str) -> String {
     Url::parse(url).map_or_else(|_| "an invalid address".to_owned(), |url| url.origin().ascii_serialization())
 }
 
-/// A shared secret. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl Secret {
-    /// Reads one line: `whsec_` and base64, or the raw secret. The message of a mistake does not
-    /// repeat it.
-    pub fn parse(line: &str) -> Result<Self, String> {
-        match line.strip_prefix("whsec_") {
-            Some(text) => {
-                BASE64.decode(text.as_bytes()).map(Self).map_err(|_| "found whsec_ and no base64 after it".to_owned())
-            }
-            None => Ok(Self(line.as_bytes().to_vec())),
-        }
-    }
-
-    /// `v1,` and the base64 of HMAC-SHA256 over `ID.TIMESTAMP.BODY` (Standard Webhooks, "Signature
-    /// scheme").
-    fn sign(&self, id: &str, timestamp: i64, body: &str) -> String {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
-        format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()))
-    }
-}
-
-/// Whether nobody but its owner can read a secret file.
-fn guarded(path: &Path) -> Result<(), String> {
-    let mode = fs::metadata(path).map_err(|error| format!("cannot read {path:?}: {error}"))?.permissions().mode();
-    // The service manager guards its credentials by an access list, which shows as a group's right.
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder));
-    if mode & 0o077 != 0 && !credential {
-        return Err(format!("{path:?} has mode {:04o}, expected 0600: others can read the secret", mode & 0o7777));
-    }
-    Ok(())
-}
-
-/// Reads all secrets of a file, the newest first as they stand there.
-fn secrets(path: &Path) -> Result<Vec<Secret>, String> {
-    let text = String::from_utf8(read_bounded(path)?).map_err(|_| format!("{path:?} is no text"))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let secrets =
-        lines.map(Secret::parse).collect::<Result<Vec<_>, _>>().map_err(|error| format!("{path:?}: {error}"))?;
-    if secrets.is_empty() || secrets.iter().any(|secret| secret.0.is_empty()) {
-        return Err(format!("{path:?} holds no secret"));
-    }
-    Ok(secrets)
-}
-
 fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
     let found = Certificate::from_pem_bundle(&read_bounded(path)?).map_err(|_| format!("{path:?} is no PEM file"))?;
     if found.is_empty() {
         return Err(format!("{path:?} holds no certificate"));
     }
     Ok(found)
-}
-
-fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error| format!("cannot read {path:?}: {error}");
-    let mut bytes = Vec::new();
-    fs::File::open(path).map_err(cannot)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("{path:?} has more than {MAX_FILE} bytes"));
-    }
-    Ok(bytes)
 }
 
 /// A CloudEvent 1.0 in structured JSON.
@@ -253,7 +179,7 @@ fn percent_encoded(text: &str) -> String {
 }
 
 /// The headers of one attempt at `now`; the body is the order's, unchanged.
-pub fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'static str, String)> {
     let timestamp = now.timestamp();
     let signatures: Vec<_> = secrets.iter().map(|secret| secret.sign(&order.op_key, timestamp, &order.body)).collect();
     vec![
@@ -265,57 +191,6 @@ pub fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'
         ("webhook-timestamp", timestamp.to_string()),
         ("webhook-signature", signatures.join(" ")),
     ]
-}
-
-/// What an answer that arrived whole means. See the table above.
-pub fn parse(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Outcome {
-    let retry_after = retry_after(headers, now);
-    let detail = || format!("answered {status}{}", excerpt(body));
-    match status.as_u16() {
-        200..=204 => Outcome::Done { remote_id: remote_id(body) },
-        300..=399 => Outcome::not_delivered(format!(
-            "answered {status}, which would lead elsewhere and is not followed; put the final address into url"
-        )),
-        401 | 403 => Outcome::not_delivered(format!("{}; check secret_file", detail())),
-        404 | 405 | 407 => Outcome::not_delivered(format!("{}; check url", detail())),
-        429 => Outcome::NotDelivered { detail: detail(), retry_after },
-        408 | 409 | 500..=599 | 205..=299 => Outcome::Ambiguous { detail: detail(), retry_after },
-        400..=499 => Outcome::Rejected { detail: detail() },
-        _ => Outcome::Ambiguous { detail: detail(), retry_after },
-    }
-}
-
-/// `Retry-After` (RFC 9110, 10.2.3) in seconds or as a date, at most an hour.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = headers.get("retry-after")?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let until = DateTime::parse_from_rfc2822(text).ok()?.with_timezone(&Utc);
-            (until - now).to_std().unwrap_or_default()
-        }
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
-}
-
-/// The field `id` of a JSON object, if it is a short text or a number.
-fn remote_id(body: &[u8]) -> Option<String> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let id = match answer.get("id")? {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    let fits = !id.is_empty() && id.chars().count() <= MAX_REMOTE_ID && !id.chars().any(char::is_control);
-    fits.then_some(id)
-}
-
-/// The start of an answer on one line, for people.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MAX_EXCERPT)]);
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    let line: String = words.collect::<Vec<_>>().join(" ").chars().take(MAX_EXCERPT).collect();
-    if line.is_empty() { line } else { format!(": {line}") }
 }
 
 /// Makes one attempt. Reads the secret anew, so that a changed one needs no restart.
@@ -336,7 +211,7 @@ pub(super) async fn send(config: &Config, order: &Order, now: DateTime<Utc>) -> 
     };
     let (status, headers) = (answer.status(), answer.headers().clone());
     match bounded(answer).await {
-        Ok(body) => at(&place, parse(status, &headers, &body, now)),
+        Ok(body) => at(&place, answer::parse(status, &headers, &body, now)),
         Err(error) => failed(&place, error),
     }
 }
@@ -355,6 +230,9 @@ fn prepare(config: &Config) -> Result<(Client, Vec<Secret>), String> {
         .timeout(config.timeout.0);
     if let Some(path) = &config.ca_file {
         client = client.tls_certs_only(authorities(path)?);
+    } else if config.url.starts_with("http:") {
+        // Plain http must work on a box without any certificates.
+        client = client.tls_certs_only([]);
     }
     let client = client.build().map_err(|error| format!("cannot prepare the connection: {}", innermost(&error)))?;
     Ok((client, secrets))
@@ -407,5 +285,321 @@ fn at(place: &str, outcome: Outcome) -> Outcome {
         Outcome::NotDelivered { detail, retry_after } => Outcome::NotDelivered { detail: name(detail), retry_after },
         Outcome::Ambiguous { detail, retry_after } => Outcome::Ambiguous { detail: name(detail), retry_after },
         Outcome::Rejected { detail } => Outcome::Rejected { detail: name(detail) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt, sync::Once};
+
+    use serde_json::json;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::booking::{examples, op_key};
+
+    const NOW: i64 = 1_614_265_330;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(NOW, 0).expect("a time written here")
+    }
+
+    fn order() -> Order {
+        let booking = examples::full();
+        let op_key = op_key(&booking.key, 1);
+        Order {
+            body: body(&booking, Operation::Open, &op_key),
+            op_key,
+            booking_key: booking.key.clone(),
+            op_seq: 1,
+            channel: "hook".into(),
+            operation: Operation::Open,
+            created_at: booking.updated_at,
+        }
+    }
+
+    struct Place {
+        _folder: tempfile::TempDir,
+        config: Config,
+    }
+
+    fn config(url: &str) -> Place {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            rustls::crypto::ring::default_provider().install_default().expect("no other provider is installed");
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret_file = folder.path().join("secret");
+        fs::write(&secret_file, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("a secret");
+        fs::set_permissions(&secret_file, fs::Permissions::from_mode(0o600)).expect("a mode");
+        let timeout = Span(Duration::from_secs(20));
+        let config = Config { url: url.to_owned(), secret_file, ca_file: None, timeout, allow_plain_http: false };
+        Place { _folder: folder, config }
+    }
+
+    /// A receiver for one request: it reads it whole, answers with `answer` as it stands, and closes.
+    /// `hold` keeps the connection open instead.
+    async fn receive(listener: TcpListener, answer: &[u8], hold: bool) -> (String, Option<TcpStream>) {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        let mut buffer = [0; 4096];
+        while !complete(&request) {
+            let count = stream.read(&mut buffer).await.expect("a request");
+            assert_ne!(count, 0, "the request ended early");
+            request.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(answer).await.expect("room for the answer");
+        if !hold {
+            stream.shutdown().await.expect("an end");
+        }
+        (String::from_utf8(request).expect("text"), hold.then_some(stream))
+    }
+
+    fn complete(request: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(request);
+        let Some((head, _)) = text.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        request.len() >= head.len() + 4 + length.parse::<usize>().expect("a number")
+    }
+
+    async fn exchange(answer: &[u8]) -> (String, Outcome) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = config(&format!("http://{}/hook?token=s3cret", listener.local_addr().expect("an address")));
+        let order = order();
+        let ((request, _), outcome) =
+            tokio::join!(receive(listener, answer, false), send(&place.config, &order, now()));
+        (request, outcome)
+    }
+
+    #[test]
+    fn each_secret_signs_the_same_bytes() {
+        let place = config("http://127.0.0.1/");
+        let path = &place.config.secret_file;
+        fs::write(path, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n\n  an older raw one \n").expect("a secret");
+        let secrets = secrets(path).expect("two secrets");
+        assert_eq!(secrets.len(), 2);
+        let order = order();
+        let headers = headers(&order, &secrets, now());
+        let value = |name: &str| headers.iter().find(|(other, _)| *other == name).map(|(_, value)| &value[..]);
+        let (new, old) = value("webhook-signature").and_then(|text| text.split_once(' ')).expect("two signatures");
+        assert_ne!(new, old);
+        assert_eq!(old, Secret(b"an older raw one".to_vec()).sign(&order.op_key, NOW, &order.body));
+        assert_eq!(value("webhook-id"), Some(&order.op_key[..]));
+        assert_eq!(value("webhook-timestamp"), Some("1614265330"));
+        assert_eq!(value("idempotency-key"), Some(&format!("\"{}\"", order.op_key)[..]));
+    }
+
+    #[test]
+    fn the_body_is_a_cloud_event() {
+        let mut booking = examples::full();
+        booking.room.id = "三-302 a".into();
+        let event: serde_json::Value =
+            serde_json::from_str(&body(&booking, Operation::Cancel, "bw1-x.7")).expect("it is JSON");
+        assert_eq!(
+            event,
+            json!({
+                "specversion": "1.0",
+                "id": "bw1-x.7",
+                "source": "bellwether/%E4%B8%89-302%20a",
+                "type": "bellwether.booking.cancel.v1",
+                "subject": booking.key,
+                "time": "2026-11-24T02:00:00.000Z",
+                "datacontenttype": "application/json",
+                "data": booking,
+            })
+        );
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let mut place = config("https://vendor.example:8443/hook/s3cret?token=s3cret");
+        assert_eq!(place.config.check(), []);
+        let shown = format!("{:?} {:?}", place.config, secrets(&place.config.secret_file));
+        assert!(shown.contains("https://vendor.example:8443"), "{shown}");
+        assert!(!shown.contains("s3cret") && !shown.contains("MfKQ") && !shown.contains("49"), "{shown}");
+        fs::write(&place.config.secret_file, "whsec_s3cret!").expect("a secret");
+        place.config.url = "http://user:s3cret@vendor.example/s3cret".into();
+        let mistakes = format!("{:?}", place.config.check());
+        assert!(!mistakes.contains("s3cret"), "{mistakes}");
+    }
+
+    #[test]
+    fn a_config_is_checked_with_its_files() {
+        let of = |change: fn(&mut Config)| {
+            let mut place = config("https://vendor.example/hook");
+            change(&mut place.config);
+            let mistakes = place.config.check();
+            mistakes
+                .iter()
+                .map(|mistake| format!("{}: {}", mistake.key, mistake.message))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert_eq!(of(|_| {}), "");
+        for url in ["http://127.0.0.1:8080/", "http://[::1]/", "http://localhost/"] {
+            let mut place = config(url);
+            assert_eq!(place.config.check(), [], "{url}");
+            place.config.url = url.replace("http", "ftp");
+            assert_eq!(place.config.check().len(), 1, "{url}");
+        }
+        assert!(of(|config| config.url = "http://vendor.example/".into()).contains("allow_plain_http"));
+        assert_eq!(
+            of(|config| {
+                config.url = "http://10.0.0.1/".into();
+                config.allow_plain_http = true;
+            }),
+            ""
+        );
+        assert!(of(|config| config.url = "http://localhost.example/".into()).starts_with("url: "));
+        assert!(of(|config| config.url = "vendor".into()).starts_with("url: "));
+        assert!(of(|config| config.url = "https://a:b@vendor.example/".into()).starts_with("url: "));
+        assert!(of(|config| config.secret_file = "/nowhere".into()).starts_with("secret_file: cannot read"));
+        assert!(of(|config| drop(fs::write(&config.secret_file, "\n"))).contains("holds no secret"));
+        assert!(of(|config| drop(fs::write(&config.secret_file, "whsec_!"))).contains("no base64"));
+        for mode in [0o640, 0o604, 0o620] {
+            let place = config("https://vendor.example/hook");
+            fs::set_permissions(&place.config.secret_file, fs::Permissions::from_mode(mode)).expect("a mode");
+            let mistakes = place.config.check();
+            assert!(mistakes[0].message.contains(&format!("mode {mode:04o}")), "{mistakes:?}");
+        }
+        assert!(of(|config| config.ca_file = Some("/nowhere".into())).starts_with("ca_file: cannot read"));
+        assert!(of(|config| config.ca_file = Some(config.secret_file.clone())).starts_with("ca_file: "));
+        assert!(of(|config| config.timeout = Span(Duration::ZERO)).starts_with("timeout: "));
+    }
+
+    #[test]
+    fn only_url_and_secret_file_are_needed() {
+        let config: Config =
+            serde_json::from_value(json!({ "url": "https://v.example/", "secret_file": "/s" })).expect("enough");
+        assert_eq!((config.timeout, config.allow_plain_http), (Span(Duration::from_secs(10)), false));
+        assert!(serde_json::from_value::<Config>(json!({ "url": "https://v.example/" })).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_receiver_gets_the_order_as_it_was_planned() {
+        let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 13\r\n\r\n{\"id\": \"T-1\"}";
+        let (request, outcome) = exchange(answer).await;
+        assert_eq!(outcome, Outcome::Done { remote_id: Some("T-1".into()) });
+        let (head, sent) = request.split_once("\r\n\r\n").expect("a head");
+        let order = order();
+        assert_eq!(sent, order.body);
+        assert!(head.starts_with("POST /hook?token=s3cret HTTP/1.1\r\n"));
+        let expected = headers(&order, &[Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("one")], now());
+        assert_eq!(expected.len(), 6);
+        for (name, value) in expected {
+            assert_eq!(head.matches(&format!("\r\n{name}: {value}")).count(), 1, "{name} in {head}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_over_the_wire() {
+        let huge = format!("HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n{}", "x".repeat(2 * MAX_ANSWER));
+        let table: [(&str, &str, &str); 11] = [
+            ("no body", "HTTP/1.1 204 No Content\r\n\r\n", "Done { remote_id: None }"),
+            ("no JSON", "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ngarbage", "Done { remote_id: None }"),
+            ("an answer without end", &huge, "Done { remote_id: None }"),
+            ("an error", "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n", "Ambiguous"),
+            ("elsewhere", "HTTP/1.1 307 Go\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n", "is not followed"),
+            ("too many", "HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n", "retry_after: Some(7s)"),
+            ("busy", "HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n", "retry_after: Some(7s)"),
+            ("refused", "HTTP/1.1 422 No\r\ncontent-length: 7\r\n\r\nno room", "Unprocessable Entity: no room"),
+            ("closed at once", "", "Ambiguous"),
+            ("closed amid the head", "HTTP/1.1 200 OK\r\ncontent-le", "Ambiguous"),
+            ("closed amid the body", "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"id\":", "Ambiguous"),
+        ];
+        for (name, answer, expected) in table {
+            let (_, outcome) = exchange(answer.as_bytes()).await;
+            let shown = format!("{outcome:?}");
+            assert!(shown.contains(expected), "{name}: {shown}");
+            assert!(!shown.contains("s3cret"), "{name}: {shown}");
+        }
+        let (_, outcome) = exchange(b"nonsense\r\n\r\n").await;
+        assert!(matches!(outcome, Outcome::Ambiguous { .. }), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn silence_is_ambiguous() {
+        for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"id\":"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let mut place = config(&format!("http://{}/", listener.local_addr().expect("an address")));
+            place.config.timeout = Span(Duration::from_secs(1));
+            let order = order();
+            let (_held, outcome) =
+                tokio::join!(receive(listener, answer.as_bytes(), true), send(&place.config, &order, now()));
+            let Outcome::Ambiguous { detail, .. } = outcome else { unreachable!("{outcome:?}") };
+            assert!(detail.ends_with("no whole answer in time"), "{detail}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_nothing_was_delivered() {
+        let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+        for url in [format!("http://{closed}/s3cret"), format!("https://{closed}/s3cret")] {
+            let outcome = send(&config(&url).config, &order(), now()).await;
+            let Outcome::NotDelivered { detail, .. } = outcome else { unreachable!("{outcome:?}") };
+            assert!(detail.contains("refused") && !detail.contains("s3cret"), "{detail}");
+        }
+        // A receiver that speaks no TLS.
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let place = config(&format!("https://{}/", listener.local_addr().expect("an address")));
+        let plain = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad\r\n\r\n").await;
+            stream
+        };
+        let order = order();
+        let (_stream, outcome) = tokio::join!(plain, send(&place.config, &order, now()));
+        assert!(matches!(outcome, Outcome::NotDelivered { .. }), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn without_its_secret_nothing_is_sent() {
+        let mut place = config("http://127.0.0.1:9/");
+        place.config.secret_file = "/nowhere".into();
+        let outcome = send(&place.config, &order(), now()).await;
+        let Outcome::NotDelivered { detail, .. } = outcome else { unreachable!("{outcome:?}") };
+        assert!(detail.contains("/nowhere"), "{detail}");
+    }
+
+    #[tokio::test]
+    async fn only_the_configured_authority_is_trusted() {
+        let authority = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+        let key = rustls::pki_types::PrivateKeyDer::try_from(authority.signing_key.serialize_der()).expect("a key");
+        for trusted in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let mut place = config(&format!("https://{}/", listener.local_addr().expect("an address")));
+            let ca_file = place.config.secret_file.with_file_name("ca.pem");
+            let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+            let pem = if trusted { authority.cert.pem() } else { other.cert.pem() };
+            fs::write(&ca_file, pem).expect("a file");
+            place.config.ca_file = Some(ca_file);
+            assert_eq!(place.config.check(), []);
+
+            let server = rustls::ServerConfig::builder()
+                .with_no_client_auth()
+                .with_single_cert(vec![authority.cert.der().clone()], key.clone_key())
+                .expect("a server");
+            let receiver = async {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut request = Vec::new();
+                while !complete(&request) {
+                    stream.read_buf(&mut request).await.expect("a request");
+                }
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("room for the answer");
+                stream.shutdown().await.expect("an end");
+            };
+            let order = order();
+            let ((), outcome) = tokio::join!(receiver, send(&place.config, &order, now()));
+            match outcome {
+                Outcome::Done { .. } => assert!(trusted),
+                Outcome::NotDelivered { detail, .. } => assert!(!trusted && detail.contains("certificate"), "{detail}"),
+                other => unreachable!("{other:?}"),
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 
 use crate::{
     booking::{Kind, Severity},
+    incident::Cause,
     judge::Level,
     site::Language,
 };
@@ -15,6 +16,7 @@ pub(super) struct Words {
     language: Language,
     pub(super) open: &'static str,
     pub(super) close: &'static str,
+    pub(super) after_mark: &'static str,
     pub(super) colon: &'static str,
     pub(super) comma: &'static str,
     pub(super) list_comma: &'static str,
@@ -48,6 +50,7 @@ static CHINESE: Words = Words {
     language: Language::Chinese,
     open: "【",
     close: "】",
+    after_mark: "",
     colon: "：",
     comma: "，",
     list_comma: "、",
@@ -81,6 +84,7 @@ static ENGLISH: Words = Words {
     language: Language::English,
     open: "[",
     close: "]",
+    after_mark: " ",
     colon: ": ",
     comma: ", ",
     list_comma: ", ",
@@ -181,6 +185,10 @@ impl Words {
         self.pick(spec.title_zh, spec.help.trim_end_matches('.'))
     }
 
+    pub(super) fn short_title(&self, spec: &'static Spec) -> &'static str {
+        self.pick(spec.title_zh, spec.name)
+    }
+
     pub(super) fn now(&self, value: &str) -> String {
         self.pick(format!("当前 {value}"), format!("{value} now"))
     }
@@ -201,21 +209,32 @@ impl Words {
         self.pick(format!("最近 {of} 次检测中 {bad} 次超限"), format!("in {bad} of the last {of} runs"))
     }
 
-    pub(super) fn fault_request(&self, family: Family, beyond: usize, since: Option<&str>) -> String {
+    pub(super) fn minutes(&self, count: u64) -> String {
+        self.pick(format!("{count} 分钟"), format!("{count} minutes"))
+    }
+
+    pub(super) fn fault_request(&self, family: Family, cause: Cause, beyond: usize, since: Option<&str>) -> String {
         let family = self.family(family);
-        match (beyond, since) {
+        let request = match (beyond, since) {
             (_, None) => self.pick(format!("请检查{family}。"), format!("Please check: {family}.")),
             (0, Some(since)) => self.pick(
-                format!("{family}自 {since} 起曾出现超限，目前已恢复，请确认原因。"),
+                format!("{family}自 {since} 起曾超出限值，目前已恢复，请查明原因。"),
                 format!("{family}: beyond limits since {since}, at present back within them; please find the cause."),
             ),
             (count, Some(since)) => self.pick(
                 format!("{family}有 {count} 项指标超限，自 {since} 起，请检查并修复。"),
-                format!(
-                    "{family}: {count} {} beyond limits since {since}; please check and repair.",
-                    if count == 1 { "series" } else { "series together" }
-                ),
+                format!("{family}: {count} series beyond limits, since {since}; please check and repair."),
             ),
+        };
+        match cause {
+            Cause::Room => request,
+            Cause::Version => {
+                request
+                    + self.pick(
+                        "疑由版本变更引起，建议暂缓推广该版本。",
+                        " A version that was installed is the likely cause: please hold its rollout.",
+                    )
+            }
         }
     }
 
