@@ -169,8 +169,7 @@ impl Sqlite {
                 .map_err(|error| self.error(what, error))?;
             sqlx::query(
                 "INSERT INTO memory (part, key, json)
-                 SELECT ?1, key, CASE WHEN type IN ('object', 'array') THEN value ELSE json_quote(value) END
-                 FROM json_each(?2) WHERE true
+                 SELECT ?1, key, value FROM json_each(?2) WHERE true
                  ON CONFLICT (part, key) DO UPDATE SET json = excluded.json WHERE json <> excluded.json",
             )
             .bind(*part)
@@ -336,9 +335,12 @@ impl Sqlite {
             Settlement::Retry { not_before, detail, .. } => (None, Some(ms(*not_before)), Some(detail)),
             Settlement::Dead { detail } => (None, None, Some(detail)),
         };
+        // Once an attempt may have arrived, a later one that certainly did not makes it no more certain.
         let booking_key: Vec<String> = sqlx::query_scalar(
-            "UPDATE orders SET state = ?, remote_id = ?, not_before_ms = coalesce(?, not_before_ms), detail = ?,
-                 settled_ms = ? WHERE op_key = ? AND state = 'inflight' RETURNING booking_key",
+            "UPDATE orders SET state = CASE WHEN ?1 = 'pending' AND doubtful THEN 'ambiguous' ELSE ?1 END,
+                 doubtful = doubtful OR ?1 = 'ambiguous', remote_id = ?2,
+                 not_before_ms = coalesce(?3, not_before_ms), detail = ?4, settled_ms = ?5
+             WHERE op_key = ?6 AND state = 'inflight' RETURNING booking_key",
         )
         .bind(settlement.state().name())
         .bind(remote_id.map(short))
@@ -353,6 +355,11 @@ impl Sqlite {
             return match self.wrong_state(op_key, "inflight").await? {
                 // The answer to the first call was lost; what it wrote was not.
                 StoreError::Order { found, .. } if found == settlement.state().name() => Ok(()),
+                StoreError::Order { found, .. }
+                    if found == "ambiguous" && settlement.state() == OrderState::Pending =>
+                {
+                    Ok(())
+                }
                 error => Err(error),
             };
         };

@@ -137,7 +137,7 @@ impl Sqlite {
             .map_err(|error| self.error(what, error))?;
         }
         let cut_short =
-            "UPDATE orders SET state = 'ambiguous', detail = 'cut short: the agent stopped while it was sent'
+            "UPDATE orders SET state = 'ambiguous', doubtful = 1, detail = 'cut short: the agent stopped while it was sent'
              WHERE state = 'inflight'";
         self.execute(cut_short, "bring orders in flight to rest").await
     }
