@@ -85,7 +85,8 @@ pub enum Settlement {
     Retry {
         /// The earliest time.
         not_before: DateTime<Utc>,
-        /// Whether it may have arrived.
+        /// Whether this attempt may have arrived. If an earlier one may have, the order is ambiguous all
+        /// the same.
         ambiguous: bool,
         /// One line for people.
         detail: String,
@@ -98,7 +99,7 @@ pub enum Settlement {
 }
 
 impl Settlement {
-    /// The state that it leads to.
+    /// The state that it leads to, for an order no attempt of which may have arrived before.
     pub fn state(&self) -> OrderState {
         match self {
             Self::Done { .. } => OrderState::Done,

@@ -66,6 +66,8 @@ suite! { sqlite:
     an_order_needs_its_booking
     only_the_head_of_a_line_is_due
     lines_do_not_wait_for_each_other
+    a_channel_with_many_lines_hides_no_other
+    what_may_have_arrived_stays_ambiguous
     an_order_waits_for_its_time
     only_a_waiting_order_begins
     only_an_order_in_flight_settles
@@ -315,6 +317,33 @@ async fn lines_do_not_wait_for_each_other(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
     fresh.store.begin("b.1", at(20)).await.unwrap();
     assert_eq!(due(&fresh.store, 20).await, ["b.2"]);
+}
+
+async fn a_channel_with_many_lines_hides_no_other(fresh: Fresh) {
+    let keys: Vec<_> = (0..20).map(|n| format!("b{n:02}")).collect();
+    let bookings: Vec<_> = keys.iter().map(|key| booking(key)).collect();
+    let mut orders: Vec<_> = keys.iter().map(|key| order(key, 1, "hook", Operation::Open)).collect();
+    orders.push(order("b19", 2, "folder", Operation::Open));
+    fresh.store.commit("first", &conclusion(&fresh.memory, &bookings, &orders), at(10)).await.unwrap();
+    let mut expected: Vec<_> = (0..8).map(|n| format!("b{n:02}.1")).collect();
+    expected.push("b19.2".to_owned());
+    assert_eq!(due(&fresh.store, 20).await, expected);
+}
+
+async fn what_may_have_arrived_stays_ambiguous(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
+    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.settle("b.1", &retry(30, true), None, at(21)).await.unwrap();
+    fresh.store.begin("b.2", at(20)).await.unwrap();
+    // The second stays in flight over the restart.
+    let fresh = fresh.reopened().await;
+    for key in ["b.1", "b.2"] {
+        fresh.store.begin(key, at(30)).await.unwrap();
+        // That this attempt did not arrive says nothing of the first; and saying so twice is no error.
+        fresh.store.settle(key, &retry(40, false), None, at(31)).await.unwrap();
+        fresh.store.settle(key, &retry(40, false), None, at(31)).await.unwrap();
+    }
+    assert_eq!(states(&fresh.store).await, [OrderState::Ambiguous; 2]);
 }
 
 async fn an_order_waits_for_its_time(fresh: Fresh) {

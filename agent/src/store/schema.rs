@@ -53,6 +53,7 @@ CREATE TABLE orders (
     state         TEXT NOT NULL DEFAULT 'pending'
                   CHECK (state IN ('pending', 'inflight', 'done', 'ambiguous', 'dead')),
     attempt       INTEGER NOT NULL DEFAULT 0 CHECK (attempt >= 0),
+    doubtful      INTEGER NOT NULL DEFAULT 0 CHECK (doubtful IN (0, 1)),
     not_before_ms INTEGER NOT NULL,
     sent_ms       INTEGER,
     settled_ms    INTEGER,

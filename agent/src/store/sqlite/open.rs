@@ -38,7 +38,7 @@ impl Sqlite {
     pub(in crate::store) async fn open(path: &Path, now: DateTime<Utc>, ledger_id: &str) -> Result<Self, StoreError> {
         let lock = lock(path)?;
         let connection = options(path).create_if_missing(true).connect().await.map_err(|error| failed(path, error))?;
-        let mut database = Self { path: path.to_owned(), connection, _lock: Some(lock) };
+        let mut database = Self { path: path.to_owned(), connection, lock: Some(lock) };
         match database.prepare(ledger_id).await {
             Ok(()) => Ok(database),
             Err(Fault::Other(error)) => {
@@ -60,7 +60,7 @@ impl Sqlite {
             return Err(StoreError::Missing { path: path.to_owned() });
         }
         let connection = options(path).read_only(true).connect().await.map_err(|error| failed(path, error))?;
-        let mut database = Self { path: path.to_owned(), connection, _lock: None };
+        let mut database = Self { path: path.to_owned(), connection, lock: None };
         let (application, version) = (database.pragma("application_id").await?, database.pragma("user_version").await?);
         if version > VERSION {
             return Err(StoreError::Newer { path: path.to_owned(), found: version, known: VERSION });
@@ -137,7 +137,7 @@ impl Sqlite {
             .map_err(|error| self.error(what, error))?;
         }
         let cut_short =
-            "UPDATE orders SET state = 'ambiguous', detail = 'cut short: the agent stopped while it was sent'
+            "UPDATE orders SET state = 'ambiguous', doubtful = 1, detail = 'cut short: the agent stopped while it was sent'
              WHERE state = 'inflight'";
         self.execute(cut_short, "bring orders in flight to rest").await
     }
@@ -189,7 +189,7 @@ fn failed(path: &Path, error: sqlx::Error) -> StoreError {
     }
 }
 
-fn folder(path: &Path) -> &Path {
+pub(super) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

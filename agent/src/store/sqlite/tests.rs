@@ -12,9 +12,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    booking::State,
+    booking::{Operation, State},
     store::{
-        Backend, Store,
+        Backend, OrderState, Settlement, Store,
         conformance::{at, booking, conclusion, full_memory, order},
         schema,
     },
@@ -184,6 +184,17 @@ async fn a_folder_that_cannot_be_made_is_named() {
     fs::write(folder.path().join("state"), b"").unwrap();
     let error = Store::open(&path, at(0), "ledger").await.unwrap_err();
     assert!(matches!(&error, StoreError::Folder { folder: named, .. } if *named == folder.path().join("state")));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_names_the_folder() {
+    let (_folder, path) = place();
+    made(&path).await;
+    let (store, _) = Store::open(&path, at(20), "ledger").await.unwrap();
+    // The same code as for a file of another owner, whoever runs the test.
+    assert_eq!(number(&store, "PRAGMA query_only = 1; SELECT 7").await, 7);
+    let error = store.begin("b.1", at(30)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Folder { folder, .. } if folder == path.parent().unwrap()), "{error:?}");
 }
 
 #[tokio::test]
