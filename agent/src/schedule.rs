@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn instants_follow_the_wall_clock_of_the_school() {
-        let table: [(&str, Tz, &str, &str, &[&str]); 10] = [
+        let table: [(&str, Tz, &str, &str, &[&str]); 11] = [
             // No daylight saving: 06:40 in Shanghai is 22:40 UTC of the day before.
             (
                 "40 6 * * 1-5",
@@ -253,6 +253,14 @@ mod tests {
                 "2026-10-24T12:00:00Z",
                 "2026-10-26T12:00:00Z",
                 &["25 02:30 +0200", "26 02:30 +0100"],
+            ),
+            (
+                "30 2 * * *",
+                Tz::Europe__Berlin,
+                // 02:05 for the second time: 02:30 was half an hour ago.
+                "2026-10-25T01:05:00Z",
+                "2026-10-26T12:00:00Z",
+                &["26 02:30 +0100"],
             ),
             (
                 "*/30 2 * * *",
