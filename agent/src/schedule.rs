@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, LocalResult, NaiveDate, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, LocalResult, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::{
     Cron,
@@ -74,8 +74,7 @@ impl Schedule {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(pattern).map_err(|error| format!("found {pattern:?} ({error}), {EXPECTED}"))?;
         // Any instant does to ask from: a pattern without years that matches once matches again.
-        let from = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap_or_default().and_hms_opt(0, 0, 0).unwrap_or_default();
-        if cron.find_next_occurrence(&from, true).is_err() {
+        if cron.find_next_occurrence(&DateTime::UNIX_EPOCH.naive_utc(), true).is_err() {
             return Err(format!("found {pattern:?}, which never comes, {EXPECTED}"));
         }
         let splay = TimeDelta::from_std(splay).map_err(|_| format!("found a splay of {} s", splay.as_secs()))?;
