@@ -314,6 +314,19 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_is_the_one_that_was_passed_last() {
+        let skew = |value, limit, level, alone| Verdict { alone, ..verdict(Metric::MediaSkew, value, limit, level) };
+        let degraded = Level::Degraded;
+        let early = skew(0.05, 0.045, degraded, degraded);
+        let good = skew(-0.01, -0.125, degraded, Level::Pass);
+        let late = skew(-0.13, -0.125, degraded, degraded);
+        let limit = |inspections: &[&[Verdict]]| after(inspections)[0].evidence[0].limit.to_bits();
+        let (early, good, late) = ([early], [good], [late]);
+        assert_eq!(limit(&[&early, &good]), f64::to_bits(0.045));
+        assert_eq!(limit(&[&early, &good, &late]), f64::to_bits(-0.125));
+    }
+
+    #[test]
     fn recovers_only_when_all_of_its_series_are_back() {
         let bad: &[Verdict] = &[loss(0.02, Level::Degraded), connect(3.0, Level::Degraded)];
         let half: &[Verdict] = &[loss(0.0, Level::Pass), connect(3.0, Level::Degraded)];
@@ -375,6 +388,9 @@ mod tests {
         assert_eq!(of_first(&one(connect(6.8, Level::Degraded))), Severity::High);
         let two: &[Verdict] = &[loss(0.02, Level::Degraded), freeze(0.02, Level::Degraded)];
         assert_eq!(of_first(&after(&[two])), Severity::High);
+        let net = after(&[&[loss(0.02, Level::Degraded)]]);
+        let elsewhere = update(&net, &[freeze(0.02, Level::Degraded)], "B1-102", at(1)).incidents;
+        assert_eq!(of_first(&elsewhere), Severity::Normal);
         let one_is_back = after(&[two, &[freeze(0.0, Level::Pass)]]);
         assert_eq!(of_first(&one_is_back), Severity::Normal);
     }

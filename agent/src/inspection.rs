@@ -97,20 +97,11 @@ pub fn conclude(
     now: DateTime<Utc>,
 ) -> Conclusion {
     let mut memory = memory.clone();
-    let (mut verdicts, mut changes, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut verdicts = Vec::new();
     for run in &inspection.runs {
         verdicts.extend(judge_run(rules, &mut memory, run, now));
-        for seen in &run.versions {
-            if let Some(change) = take_version(&mut memory, seen, now) {
-                if seen.book_on_change {
-                    checks.push(change.clone());
-                }
-                changes.push(change);
-            }
-        }
     }
-    memory.changes.extend(changes.iter().cloned());
-    memory.changes.retain(|change| now - change.at <= REMEMBERED);
+    let (changes, checks) = take_versions(&mut memory, &inspection.runs, now);
     let incident::Update { incidents, opened, recovered } =
         incident::update(&memory.incidents, &verdicts, &site.room.id, now);
     memory.incidents = incidents;
@@ -146,6 +137,26 @@ fn judge_run(rules: &Rules, memory: &mut Memory, run: &ProbeRun, now: DateTime<U
         verdict
     };
     run.readings.iter().filter_map(judge).collect()
+}
+
+/// Keeps the versions that were seen. Returns what changed, and of that what opens an `upgrade_check`.
+fn take_versions(
+    memory: &mut Memory,
+    runs: &[ProbeRun],
+    now: DateTime<Utc>,
+) -> (Vec<VersionChange>, Vec<VersionChange>) {
+    let (mut changes, mut checks) = (Vec::new(), Vec::new());
+    for seen in runs.iter().flat_map(|run| &run.versions) {
+        if let Some(change) = take_version(memory, seen, now) {
+            if seen.book_on_change {
+                checks.push(change.clone());
+            }
+            changes.push(change);
+        }
+    }
+    memory.changes.extend(changes.iter().cloned());
+    memory.changes.retain(|change| now - change.at <= REMEMBERED);
+    (changes, checks)
 }
 
 /// Keeps a component's version; says so if it is another one than before. The first sight of a
@@ -365,6 +376,17 @@ mod tests {
     }
 
     #[test]
+    fn only_a_component_that_books_on_change_opens_a_check() {
+        let mut memory = Memory::default();
+        let runs = |version| [versions(&[("bbb", version, true), ("os", version, false)])];
+        assert_eq!(take_versions(&mut memory, &runs("1"), at(0)), (vec![], vec![]));
+        let (changes, checks) = take_versions(&mut memory, &runs("2"), at(1));
+        let names =
+            |changes: &[VersionChange]| changes.iter().map(|change| change.component.clone()).collect::<Vec<_>>();
+        assert_eq!((names(&changes), names(&checks)), (vec!["bbb".into(), "os".into()], vec!["bbb".into()]));
+    }
+
+    #[test]
     fn changes_are_remembered_for_thirty_days() {
         let day = 24 * 60;
         let first = conclude_with(&Memory::default(), vec![versions(&[("bbb", "1", true)])], 0);
@@ -424,5 +446,11 @@ mod tests {
             adopt(&memory, &rules(serde_json::json!({ "disk_utilization": { "limit": 0.85 } })), &both, at(9));
         assert_eq!((without_rule.judge.len(), open(&without_rule)), (1, 1));
         assert_eq!(adopt(&memory, &Rules::default(), &both, at(9)).judge.len(), 0);
+        let unbooked = rules(serde_json::json!({
+            "disk_utilization": { "limit": 0.85, "book": "none" },
+            "media_round_trip": { "limit": 0.1 },
+        }));
+        let without_booking = adopt(&memory, &unbooked, &both, at(9));
+        assert_eq!((without_booking.judge.len(), open(&without_booking)), (2, 1));
     }
 }

@@ -297,10 +297,16 @@ mod tests {
     fn a_critical_series_comes_back_through_degraded() {
         // 0.15 is within the critical limit and still beyond the plain one; 0.09 is between.
         assert_eq!(levels(&rule(), &[WORST, WORST, GOOD, BETWEEN, BETWEEN, GOOD, GOOD]), "pccdddp");
-        let slow = Rule { critical: limit(0.25, 0.20, 2, 2, 4), ..rule() };
-        assert_eq!(levels(&slow, &[WORST, WORST, GOOD, GOOD, GOOD, GOOD]), "pccccp");
+        let slow = Rule { critical: limit(0.25, 0.20, 2, 2, 5), ..rule() };
+        assert_eq!(levels(&slow, &[WORST, WORST, GOOD, GOOD, GOOD, GOOD, GOOD]), "pcccccp");
         let steps = Rule { limit: limit(0.10, 0.08, 3, 4, 4), ..rule() };
         assert_eq!(levels(&steps, &[WORST, WORST, GOOD, GOOD, GOOD, GOOD]), "pccddp");
+    }
+
+    #[test]
+    fn runs_before_a_recovery_count_no_more() {
+        let quick = Rule { limit: limit(0.10, 0.08, 3, 4, 1), critical: None, ..rule() };
+        assert_eq!(levels(&quick, &[BAD, BAD, BAD, GOOD, BAD, BAD, BAD]), "ppdpppd");
     }
 
     #[test]
@@ -420,6 +426,10 @@ mod tests {
         assert_eq!((verdict.level, verdict.changed, verdict.alone), (Level::Degraded, true, Level::Degraded));
         assert_eq!((verdict.limit, verdict.bad, verdict.of), (Some(0.10), 3, 4));
         assert_eq!(state.since, Some(at(3)));
+        let (later, verdict) = step(&rule(), "call", &state, Some(&reading(GOOD)), at(4));
+        assert_eq!(later.since, Some(at(3)));
+        let verdict = verdict.expect("judged");
+        assert_eq!((verdict.level, verdict.changed, verdict.alone), (Level::Degraded, false, Level::Pass));
     }
 
     #[test]
