@@ -33,24 +33,32 @@ pub struct UnitError {
     example: &'static str,
 }
 
-/// Accepted suffix and its factor to the base unit; the first is the one shown in messages.
-type Suffixes = &'static [(&'static str, f64)];
+/// Accepted suffix, how many base units it is, and of how many equal parts: `95 %` is 95 × 1 / 100,
+/// which is exact, where 95 × 0.01 is not.
+type Suffixes = &'static [(&'static str, f64, f64)];
 
-const TIME: Suffixes =
-    &[("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("µs", 1e-6), ("min", 60.0), ("h", 3600.0), ("d", 86_400.0)];
-const SHARE: Suffixes = &[("%", 0.01)];
-const SIZE: Suffixes = &[
-    ("B", 1.0),
-    ("kB", 1e3),
-    ("MB", 1e6),
-    ("GB", 1e9),
-    ("KiB", 1024.0),
-    ("MiB", 1_048_576.0),
-    ("GiB", 1_073_741_824.0),
+const TIME: Suffixes = &[
+    ("s", 1.0, 1.0),
+    ("ms", 1.0, 1e3),
+    ("us", 1.0, 1e6),
+    ("µs", 1.0, 1e6),
+    ("min", 60.0, 1.0),
+    ("h", 3600.0, 1.0),
+    ("d", 86_400.0, 1.0),
 ];
-const RATE: Suffixes = &[("B/s", 1.0), ("kB/s", 1e3), ("MB/s", 1e6)];
-const FREQUENCY: Suffixes = &[("Hz", 1.0), ("fps", 1.0)];
-const HEAT: Suffixes = &[("°C", 1.0), ("C", 1.0)];
+const SHARE: Suffixes = &[("%", 1.0, 100.0)];
+const SIZE: Suffixes = &[
+    ("B", 1.0, 1.0),
+    ("kB", 1e3, 1.0),
+    ("MB", 1e6, 1.0),
+    ("GB", 1e9, 1.0),
+    ("KiB", 1024.0, 1.0),
+    ("MiB", 1_048_576.0, 1.0),
+    ("GiB", 1_073_741_824.0, 1.0),
+];
+const RATE: Suffixes = &[("B/s", 1.0, 1.0), ("kB/s", 1e3, 1.0), ("MB/s", 1e6, 1.0)];
+const FREQUENCY: Suffixes = &[("Hz", 1.0, 1.0), ("fps", 1.0, 1.0)];
+const HEAT: Suffixes = &[("°C", 1.0, 1.0), ("C", 1.0, 1.0)];
 
 impl Unit {
     /// The unit as JSON and people's tables name it.
