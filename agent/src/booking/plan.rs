@@ -16,9 +16,8 @@ use crate::{
         slot,
     },
     channel::{Channels, Outcome},
-    incident::{Cause, Evidence, Incident},
+    incident::{Cause, Evidence, Incident, severity},
     inspection::{KnownVersion, Memory},
-    judge::Level,
     site::Site,
 };
 
@@ -49,7 +48,7 @@ pub fn plan(
 ) -> Plan {
     let mut incidents = std::mem::take(&mut memory.incidents);
     incidents.sort_by(|a, b| (&a.scope, a.family, a.cause).cmp(&(&b.scope, b.family, b.cause)));
-    let severities: Vec<_> = incidents.iter().map(severity).collect();
+    let severities: Vec<_> = incidents.iter().map(|incident| severity(incident, &incidents)).collect();
     let mut planner = Planner { memory, site, channels, now, plan: Plan::default() };
     for (incident, severity) in incidents.into_iter().zip(severities) {
         if planner.fault(&incident, severity) {
@@ -93,12 +92,6 @@ pub fn settle(memory: &mut Memory, order: &Order, outcome: &Outcome, now: DateTi
     }
     (booking.state, booking.updated_at) = (state, now);
     Some(booking.clone())
-}
-
-/// How soon somebody should come for a fault.
-fn severity(incident: &Incident) -> Severity {
-    let critical = incident.evidence.iter().any(|evidence| evidence.level == Level::Critical);
-    if critical { Severity::Critical } else { Severity::Normal }
 }
 
 /// Whether people must know what changed.
@@ -310,6 +303,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::judge::Level;
     use crate::{
         booking::ChangeKind,
         channel::{ChannelConfig, folder, webhook},

@@ -59,6 +59,7 @@ suite! { sqlite:
     a_new_ledger_keeps_its_name_and_is_empty
     what_was_committed_is_there_after_a_restart
     what_left_the_memory_leaves_the_store
+    where_a_booking_was_opened_is_read_from_its_orders
     an_inspection_is_committed_once
     a_refused_conclusion_leaves_nothing
     a_booking_opens_once_per_channel
@@ -152,9 +153,16 @@ pub(crate) fn conclusion(memory: &Memory, bookings: &[Booking], orders: &[Order]
             memory.bookings.insert(booking.key.clone(), booking.clone());
         }
     }
+    for order in orders.iter().filter(|order| order.operation == Operation::Open) {
+        if memory.bookings.contains_key(&order.booking_key) {
+            memory.opened_on.entry(order.booking_key.clone()).or_default().push(order.channel.clone());
+        }
+    }
     Conclusion {
         memory,
         verdicts: Vec::new(),
+        opened: Vec::new(),
+        recovered: Vec::new(),
         changes: Vec::new(),
         bookings: bookings.to_vec(),
         orders: orders.to_vec(),
@@ -213,7 +221,6 @@ pub(crate) fn full_memory(memory: &Memory) -> Memory {
         evidence: vec![evidence()],
     });
     memory.epochs.insert("room-301|net|room".to_owned(), 7);
-    memory.opened_on.insert("b".to_owned(), vec!["folder".to_owned(), "hook".to_owned()]);
     memory
 }
 
@@ -243,9 +250,18 @@ async fn what_left_the_memory_leaves_the_store(fresh: Fresh) {
     less.memory.changes.drain(..5);
     less.memory.incidents.clear();
     less.memory.epochs.insert("room-301|net|room".to_owned(), 8);
-    less.memory.opened_on.clear();
     fresh.store.commit("second", &less, at(20)).await.unwrap();
     assert_eq!(fresh.store.memory().await.unwrap(), less.memory);
+}
+
+async fn where_a_booking_was_opened_is_read_from_its_orders(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
+    fresh.store.begin("b.2", at(5)).await.unwrap();
+    let refused = Settlement::Dead { detail: "HTTP 422".to_owned() };
+    fresh.store.settle("b.2", &refused, None, at(6)).await.unwrap();
+    let memory = fresh.reopened().await.memory;
+    assert_eq!(memory.opened_on["b"], ["folder"]);
+    assert_eq!(memory.rejected_on["b"], ["hook"]);
 }
 
 async fn an_inspection_is_committed_once(fresh: Fresh) {
