@@ -23,6 +23,18 @@ use super::{
 };
 use crate::{Failure, Label, Metric, ProbeRun, Reading, Reason};
 
+/// One analysis: what it says of a call.
+type Analysis = fn(&Capture) -> Vec<Reading>;
+
+/// The analyses of the media, by what each measures.
+const PARTS: [(&str, Analysis); 5] = [
+    ("packet, sound and picture delay", delay::readings),
+    ("jitter", jitter::readings),
+    ("loss", loss::readings),
+    ("sound against picture", sync::readings),
+    ("frame rate and freezes", picture::readings),
+];
+
 /// Fills `run` with what `capture` shows: readings, what is absent, and whether the run failed or
 /// must not be judged.
 pub fn analyse(capture: &Capture, run: &mut ProbeRun) {
@@ -52,17 +64,7 @@ pub fn analyse(capture: &Capture, run: &mut ProbeRun) {
 
     let connecting = connecting(capture);
     // Without media the rest would only say once more that nothing came.
-    let parts: &[(&str, fn(&Capture) -> Vec<Reading>)] = if run.failure.is_some() {
-        &[]
-    } else {
-        &[
-            ("packet, sound and picture delay", delay::readings),
-            ("jitter", jitter::readings),
-            ("loss", loss::readings),
-            ("sound against picture", sync::readings),
-            ("frame rate and freezes", picture::readings),
-        ]
-    };
+    let parts: &[(&str, Analysis)] = if run.failure.is_some() { &[] } else { &PARTS };
     run.readings.extend(connecting.into_iter().map(|reading| host.judge(reading)));
     for (what, readings) in parts {
         let readings = readings(capture);
@@ -196,9 +198,9 @@ mod tests {
         capture.overshoots[77] = 180 * MS;
         let run = analysed(&capture);
         assert_eq!(run.inconclusive, None);
-        let of = |metric, label| {
+        let of = |metric, label: &str| {
             let fits = |reading: &&Reading| {
-                reading.metric == metric && (label == "" || reading.labels.values().any(|value| value == label))
+                reading.metric == metric && (label.is_empty() || reading.labels.values().any(|value| value == label))
             };
             run.readings.iter().find(fits).expect("a reading").validity
         };

@@ -35,13 +35,11 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
 pub(super) fn frames(capture: &Capture) -> Vec<(Nanos, &DecodedFrame)> {
     let mut captured: HashMap<u64, Nanos> =
         capture.frames_sent.iter().map(|frame| (frame.counter, frame.captured)).collect();
-    let pair = |frame: &'_ DecodedFrame| captured.remove(&frame.counter).filter(|_| !frame.torn);
-    let pairs: Vec<_> = capture.frames_decoded.iter().map(pair).collect();
-    pairs
-        .into_iter()
-        .zip(&capture.frames_decoded)
-        .filter_map(|(captured, frame)| Some((captured?, frame)))
-        .filter(|(captured, _)| *captured >= capture.media_start)
+    capture
+        .frames_decoded
+        .iter()
+        .filter_map(|frame| Some((captured.remove(&frame.counter)?, frame)))
+        .filter(|(captured, frame)| *captured >= capture.media_start && !frame.torn)
         .collect()
 }
 
@@ -53,21 +51,18 @@ const SECOND: Nanos = 1_000_000_000;
 /// second apart, at every start that needs no negative delay; the start where most directions agree
 /// is the right one, and among equals that of the smallest delay. Five markers in a row name their
 /// place, so a delay of several seconds is told from one of their remainder.
-pub(super) fn markers(capture: &Capture) -> Vec<(&SentMarker, &HeardMarker)> {
+pub(super) fn markers<'a>(capture: &'a Capture) -> Vec<(&'a SentMarker, &'a HeardMarker)> {
     let mut heard: Vec<&HeardMarker> = capture.markers_heard.iter().collect();
     heard.sort_by_key(|marker| marker.at);
     let Some(first) = heard.first() else { return Vec::new() };
     let sent: HashMap<u64, &SentMarker> = capture.markers_sent.iter().map(|marker| (marker.index, marker)).collect();
     // Whole seconds after the first, rounded.
     let slot = |marker: &HeardMarker| ((marker.at - first.at + SECOND / 2).max(0) / SECOND) as u64;
-    let pairs = |start: u64| {
-        heard.iter().filter_map(move |&heard| {
-            let sent = *sent.get(&(start.checked_add(slot(heard))?))?;
-            (sent.up == heard.up && heard.at >= sent.generated).then_some((sent, heard))
-        })
+    let pair = |start: u64, heard: &'a HeardMarker| {
+        let sent = *sent.get(&start.checked_add(slot(heard))?)?;
+        (sent.up == heard.up && heard.at >= sent.generated).then_some((sent, heard))
     };
-    let pairs = |start| pairs.clone()(start).collect::<Vec<_>>();
-    // Of equal counts `max_by_key` takes the last: the latest sent, which is the smallest delay.
+    let pairs = |start: u64| -> Vec<_> { heard.iter().filter_map(|heard| pair(start, heard)).collect() };
     let best = capture
         .markers_sent
         .iter()
