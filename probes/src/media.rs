@@ -1,7 +1,18 @@
 //! Probe `media`.
 
+pub mod analysis;
 pub mod capture;
+pub mod delay;
+#[cfg(test)]
+mod fixture;
+mod host;
+mod identity;
+pub mod jitter;
+pub mod loss;
+pub mod picture;
 pub mod signal;
+mod stats;
+pub mod sync;
 
 use serde::{Deserialize, Serialize};
 
