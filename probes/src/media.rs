@@ -1,48 +1,160 @@
-//! Probe `media`.
+//! Probe `media`: one WebRTC call with our own test signal, from which network, sound and picture
+//! are judged.
+//!
+//! The call itself runs in a child process ([`crate::worker`]): a decoder that crashes on what a
+//! far end sends takes only the child with it, and the memory of a call goes with the call.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{
+    Failure, Metric, Mistake, ProbeRun, Reading, Reason, RunContext,
+    units::{Amount, Span, Unit},
+    worker::{self, Job, Task},
+};
 
 pub mod analysis;
+mod call;
 pub mod capture;
+mod clock;
+mod codec;
 pub mod delay;
+mod file;
 #[cfg(test)]
 mod fixture;
 mod host;
 mod identity;
 pub mod jitter;
 pub mod loss;
+mod peer;
 pub mod picture;
+mod reflector;
+mod rendezvous;
 pub mod signal;
+mod socket;
 mod stats;
 pub mod sync;
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Mistake, ProbeRun, Reason, RunContext};
+pub use file::{CaptureError, read_capture};
+pub use rendezvous::FarEnd;
 
 /// The failures a run can end with.
-pub const FAILURES: &[Reason] = &[Reason::Timeout];
+pub const FAILURES: &[Reason] = &[
+    Reason::Timeout,
+    Reason::Cancelled,
+    Reason::Worker,
+    Reason::Signalling,
+    Reason::Ice,
+    Reason::Dtls,
+    Reason::FirstRtp,
+    Reason::Undecodable,
+];
 
 /// `[probe.NAME]` with `kind = "media"`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {}
+pub struct Config {
+    /// What the call goes to; `"reflector"`, the default, is this box itself.
+    pub far_end: FarEnd,
+    /// How long media is measured, 3 s to 60 s. Connecting and a second of warm-up come before it.
+    pub duration: Span,
+    /// Width of the picture in pixels, a multiple of 16 from 160 to 1920.
+    pub width: u32,
+    /// Height of the picture in pixels, an even number from 90 to 1088.
+    pub height: u32,
+    /// Pictures per second, 5 to 60.
+    pub frame_rate: u32,
+    /// Bit rate of the picture in bits per second, 60 000 to 8 000 000.
+    pub video_bits_per_second: u32,
+    /// Bit rate of the sound in bits per second, 12 000 to 128 000.
+    pub audio_bits_per_second: u32,
+    /// A worse path on purpose.
+    pub rehearsal: Rehearsal,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            far_end: FarEnd::default(),
+            duration: Span(Duration::from_secs(8)),
+            width: 640,
+            height: 360,
+            frame_rate: 30,
+            video_bits_per_second: 500_000,
+            audio_bits_per_second: 32_000,
+            rehearsal: Rehearsal::default(),
+        }
+    }
+}
+
+/// `[probe.NAME.rehearsal]`: what is done to our own outgoing media, to see the measurement and the
+/// judgement work. Connectivity checks and the handshake are left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rehearsal {
+    /// How much later each packet leaves, up to 2 s.
+    pub delay: Span,
+    /// Share of packets that never leave, 0 to 0.5.
+    #[serde(deserialize_with = "ratio")]
+    pub loss: f64,
+}
+
+impl Default for Rehearsal {
+    fn default() -> Self {
+        Self { delay: Span(Duration::ZERO), loss: 0.0 }
+    }
+}
+
+impl Rehearsal {
+    /// Whether nothing is done.
+    fn is_none(&self) -> bool {
+        self.delay.0.is_zero() && self.loss <= 0.0
+    }
+}
+
+fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    deserializer.deserialize_any(Amount(Unit::Ratio))
+}
 
 impl Config {
     /// Mistakes that the shape of the table does not show.
     pub fn check(&self) -> Vec<Mistake> {
-        Vec::new()
+        let mut mistakes = Vec::new();
+        let mut expect = |key: &str, good: bool, found: String, expected: &str| {
+            if !good {
+                mistakes.push(Mistake::new(key, format!("found {found}, expected {expected}")));
+            }
+        };
+        let seconds = |span: Span| Unit::Seconds.show(span.0.as_secs_f64());
+        let duration = self.duration.0.as_secs_f64();
+        expect("duration", (3.0..=60.0).contains(&duration), seconds(self.duration), "3 s to 60 s");
+        let width = (160..=1920).contains(&self.width) && self.width.is_multiple_of(16);
+        expect("width", width, self.width.to_string(), "a multiple of 16 from 160 to 1920");
+        let height = (90..=1088).contains(&self.height) && self.height.is_multiple_of(2);
+        expect("height", height, self.height.to_string(), "an even number from 90 to 1088");
+        expect("frame_rate", (5..=60).contains(&self.frame_rate), self.frame_rate.to_string(), "5 to 60");
+        let (video, audio) = (self.video_bits_per_second, self.audio_bits_per_second);
+        expect("video_bits_per_second", (60_000..=8_000_000).contains(&video), video.to_string(), "60000 to 8000000");
+        expect("audio_bits_per_second", (12_000..=128_000).contains(&audio), audio.to_string(), "12000 to 128000");
+        let Rehearsal { delay, loss } = self.rehearsal;
+        expect("rehearsal.delay", delay.0 <= Duration::from_secs(2), seconds(delay), "at most 2 s");
+        expect("rehearsal.loss", (0.0..=0.5).contains(&loss), Unit::Ratio.show(loss), "0 to 50 %");
+        mistakes
     }
 }
 
-/// The probe with what it keeps between runs.
+/// The probe. It keeps nothing between runs.
 #[derive(Debug)]
 pub struct Probe {
     name: String,
+    config: Config,
 }
 
 impl Probe {
     /// A probe that has not run yet.
-    pub fn new(name: &str, _config: Config) -> Self {
-        Self { name: name.to_owned() }
+    pub fn new(name: &str, config: Config) -> Self {
+        Self { name: name.to_owned(), config }
     }
 
     /// The probe's name in the config.
@@ -50,8 +162,47 @@ impl Probe {
         &self.name
     }
 
-    /// Runs once.
+    /// Makes one call in a child process. A call that failed on its way reads `media_success` 0;
+    /// where it failed on us, nothing is read.
     pub async fn run(&mut self, context: &RunContext) -> ProbeRun {
-        ProbeRun::new(&self.name, context.now)
+        let started = Instant::now();
+        match worker::run(&self.name, Task::Media(self.config.clone()), context).await {
+            Ok(run) if run.failure.is_none() => run,
+            Ok(ProbeRun { failure, .. }) => self.failed(context, started, failure),
+            Err(failure) => self.failed(context, started, Some(failure)),
+        }
     }
+
+    fn failed(&self, context: &RunContext, started: Instant, failure: Option<Failure>) -> ProbeRun {
+        let mut run = ProbeRun::new(&self.name, context.now);
+        let ours = [Reason::Worker, Reason::Cancelled, Reason::HostLimited];
+        if failure.as_ref().is_some_and(|failure| !ours.contains(&failure.reason)) {
+            let ended = context.now + started.elapsed();
+            run.readings.push(Reading::new(ended, Metric::MediaSuccess, 0.0, 1));
+        }
+        ProbeRun { failure, ..run }
+    }
+}
+
+/// Makes the call in this process and analyses it; ends early with the failure that `end` gives.
+pub(crate) async fn make_call(
+    job: &Job,
+    config: &Config,
+    progress: &(dyn Fn(&str, f64) + Sync),
+    end: impl Future<Output = Failure>,
+) -> ProbeRun {
+    let order = call::Order { config, seed: job.seed, started_at: job.started_at, progress };
+    let capture = match call::call(&order, end).await {
+        Ok(capture) => capture,
+        Err(failure) => return ProbeRun::failed(&job.probe, job.started_at, failure),
+    };
+    let mut run = ProbeRun::new(&job.probe, job.started_at);
+    if let Some(folder) = &job.capture
+        && let Err(error) = file::write_capture(folder, &job.probe, job.started_at, &capture)
+    {
+        let detail = format!("no capture could be written into {}: {error}", folder.display());
+        run.absent.push(Failure::new(Reason::Worker, detail));
+    }
+    run.readings.push(Reading::new(capture.ended_at, Metric::MediaSuccess, 1.0, 1));
+    run
 }

@@ -1,0 +1,271 @@
+//! Sending: one thread a track makes its media and sends it when it is due.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use bytes::Bytes;
+use rtc::{
+    rtp::{Header, Packet, codec::h264::H264Payloader, packetizer::Payloader as _},
+    shared::error::Error as RtpError,
+};
+use tokio::runtime::Handle;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::h264::is_picture_data;
+use crate::media::{
+    capture::{Nanos, SentFrame, SentMarker, SentPacket, Stream},
+    clock::{Clock, sleep_until},
+    codec::{CodecError, Picture, PictureEncoder, SOUND_FRAME, SoundEncoder},
+    peer::LocalTrack,
+    signal::{picture, sound},
+};
+
+/// The largest payload sent: what passes every path seen in practice with all headers on top.
+const MOST_PAYLOAD: usize = 1200;
+/// Duration of one sound frame.
+const SOUND_PERIOD: Nanos = 20_000_000;
+/// Duration of a marker; one that is cut off by the end of the call is not to be missed.
+const MARKER_LENGTH: Nanos = 100_000_000;
+/// A key frame at least this often, so that one lost beyond repair costs no more.
+const KEY_PERIOD: Nanos = 2_000_000_000;
+/// A key frame this long after the start: the very first packets of a call may be lost on paths
+/// that are still being set up.
+const SECOND_KEY: Nanos = 200_000_000;
+/// Key frames on request at most this often.
+const KEY_PAUSE: Nanos = 300_000_000;
+
+/// Media could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PaceError {
+    #[error("media could not be encoded")]
+    Encode(#[from] CodecError),
+    #[error("a packet could not be sent")]
+    Send(#[from] RtpError),
+}
+
+/// When to send, and what ends it.
+#[derive(Clone)]
+pub(super) struct Pace {
+    pub(super) clock: Clock,
+    /// The instant the first sample and the first picture stand for.
+    pub(super) start: Nanos,
+    /// No media of a later instant is sent.
+    pub(super) end: Nanos,
+    /// The runtime of the connection.
+    pub(super) runtime: Handle,
+    /// Ends it early.
+    pub(super) stop: Arc<AtomicBool>,
+    /// The far end wants a key frame.
+    pub(super) key_wanted: Arc<AtomicBool>,
+}
+
+impl Pace {
+    /// Sleeps until `due`; `false` if sending is over.
+    pub(super) fn wait(&self, due: Nanos) -> bool {
+        if due >= self.end {
+            return false;
+        }
+        sleep_until(self.clock.instant(due));
+        !self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// What was sent on a track. Send stamps are those of the socket, and are added from its log.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    pub(super) packets: Vec<SentPacket>,
+    pub(super) frames: Vec<SentFrame>,
+    pub(super) markers: Vec<SentMarker>,
+}
+
+/// The packets of a track, one after the other.
+struct Packets<'a> {
+    track: &'a LocalTrack,
+    stream: Stream,
+    pace: &'a Pace,
+    /// Starts in the lower half, so that SRTP need not guess how often it wrapped
+    /// (RFC 3711 §3.3.1).
+    sequence: u64,
+    rtp_base: u32,
+    sent: Vec<SentPacket>,
+}
+
+impl<'a> Packets<'a> {
+    fn new(track: &'a LocalTrack, stream: Stream, pace: &'a Pace, random: &mut fastrand::Rng) -> Self {
+        let sequence = u64::from(random.u16(..0x8000));
+        Self { track, stream, pace, sequence, rtp_base: random.u32(..), sent: Vec::new() }
+    }
+
+    fn send(&mut self, payload: Bytes, ticks: u32, marker: bool, due: Nanos) -> Result<(), RtpError> {
+        let header = Header {
+            version: 2,
+            marker,
+            payload_type: self.track.payload_type,
+            sequence_number: self.sequence as u16,
+            timestamp: self.rtp_base.wrapping_add(ticks),
+            ssrc: self.track.ssrc,
+            ..Header::default()
+        };
+        self.sent.push(SentPacket {
+            stream: self.stream,
+            sequence: self.sequence,
+            rtp_time: header.timestamp,
+            hash: xxh3_64(&payload),
+            bytes: payload.len() as u32,
+            unique: self.stream == Stream::Audio || is_picture_data(&payload),
+            due,
+            at: None,
+        });
+        self.sequence += 1;
+        self.pace.runtime.block_on(self.track.send(Packet { header, payload }))
+    }
+}
+
+/// The test sound, ready to be sent.
+pub(super) struct SoundSource {
+    encoder: SoundEncoder,
+    source: sound::Source,
+    random: fastrand::Rng,
+}
+
+impl SoundSource {
+    /// Makes ready; the dither is drawn from `random`.
+    pub(super) fn new(bits_per_second: u32, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+        let source = sound::Source::new(random.fork());
+        Ok(Self { encoder: SoundEncoder::new(bits_per_second)?, source, random })
+    }
+
+    /// Sends until it is over.
+    pub(super) fn send(mut self, track: &LocalTrack, pace: &Pace) -> Result<Sent, PaceError> {
+        let mut packets = Packets::new(track, Stream::Audio, pace, &mut self.random);
+        let mut markers = Vec::new();
+        let mut samples = [0.0; SOUND_FRAME];
+        for block in 0.. {
+            let first = pace.start + block as Nanos * SOUND_PERIOD;
+            self.source.block(block, &mut samples);
+            // A frame is there to be encoded when its last sample is.
+            let due = first + SOUND_PERIOD;
+            if !pace.wait(due) {
+                break;
+            }
+            let payload = self.encoder.encode(&samples)?;
+            // The marker bit starts a talk spurt (RFC 3551 §4.1); there is but one.
+            let ticks = (block as u32).wrapping_mul(SOUND_FRAME as u32);
+            packets.send(Bytes::from(payload), ticks, block == 0, due)?;
+            let whole = first + MARKER_LENGTH <= pace.end;
+            if let Some((index, up)) = sound::marker_at(block).filter(|_| whole) {
+                markers.push(SentMarker { index, up, generated: first });
+            }
+        }
+        Ok(Sent { packets: packets.sent, markers, ..Sent::default() })
+    }
+}
+
+/// What the pictures are to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PictureFormat {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// Pictures per second.
+    pub(super) frame_rate: u32,
+    pub(super) bits_per_second: u32,
+    /// Number of the stream in the time code.
+    pub(super) stream_number: u8,
+}
+
+/// The test picture, ready to be sent.
+pub(super) struct PictureSource {
+    format: PictureFormat,
+    encoder: PictureEncoder,
+    source: picture::Source,
+    picture: Picture,
+    random: fastrand::Rng,
+}
+
+impl PictureSource {
+    /// Makes ready, which takes the time of several pictures.
+    pub(super) fn new(format: PictureFormat, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+        let source = picture::Source::new(format.width, format.height, random.u64(..));
+        let (width, height) = source.size();
+        Ok(Self {
+            format,
+            encoder: PictureEncoder::new(format.bits_per_second, format.frame_rate as f32)?,
+            source,
+            picture: Picture::new(width, height),
+            random,
+        })
+    }
+
+    /// Sends until it is over.
+    pub(super) fn send(mut self, track: &LocalTrack, pace: &Pace) -> Result<Sent, PaceError> {
+        let mut packets = Packets::new(track, Stream::Video, pace, &mut self.random);
+        let mut payloader = H264Payloader::default();
+        let mut frames = Vec::new();
+        let mut keys = KeyFrames::default();
+        let frame_rate = u64::from(self.format.frame_rate);
+        for counter in 0_u64.. {
+            let since = counter * 1_000_000_000 / frame_rate;
+            let captured = pace.start + since as Nanos;
+            let code = picture::TimeCode::new(counter, captured as u64 / 1000, self.format.stream_number);
+            // Drawn ahead: a camera does not take its time out of the frame's.
+            let [blue, red] = &mut self.picture.chroma;
+            self.source.draw(code, &mut self.picture.luma, [blue, red]);
+            if !pace.wait(captured) {
+                break;
+            }
+            let key = keys.due(since as Nanos, pace.key_wanted.swap(false, Ordering::Relaxed));
+            let encoded = Bytes::from(self.encoder.encode(&self.picture, since / 1_000_000, key)?);
+            frames.push(SentFrame { counter, captured });
+            let ticks = (counter * 90_000 / frame_rate) as u32;
+            let payloads = payloader.payload(MOST_PAYLOAD, &encoded)?;
+            let last = payloads.len().saturating_sub(1);
+            for (i, payload) in payloads.into_iter().enumerate() {
+                packets.send(payload, ticks, i == last, captured)?;
+            }
+        }
+        Ok(Sent { packets: packets.sent, frames, ..Sent::default() })
+    }
+}
+
+/// Decides which pictures are key frames.
+#[derive(Debug, Default)]
+struct KeyFrames {
+    latest: Option<Nanos>,
+    second_sent: bool,
+    asked: bool,
+}
+
+impl KeyFrames {
+    /// Whether the picture `since` the start is to be one, given whether the far end has asked.
+    fn due(&mut self, since: Nanos, asked: bool) -> bool {
+        self.asked |= asked;
+        let second = !self.second_sent && since >= SECOND_KEY;
+        let due = self.latest.is_none_or(|latest| {
+            let age = since - latest;
+            second || age >= KEY_PERIOD || (self.asked && age >= KEY_PAUSE)
+        });
+        if due {
+            self.second_sent |= second;
+            self.asked = false;
+            self.latest = Some(since);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_frames_come_at_the_start_soon_again_on_request_and_regularly() {
+        let mut keys = KeyFrames::default();
+        let requests = [500, 533, 566, 1900];
+        let due: Vec<Nanos> =
+            (0..120).map(|i| i * 100 / 3).filter(|ms| keys.due(ms * 1_000_000, requests.contains(ms))).collect();
+        // Both requests soon after the one at 500 are answered by one, 300 ms later.
+        assert_eq!(due, [0, 200, 500, 800, 1900, 3900]);
+    }
+}

@@ -1,0 +1,201 @@
+//! When each packet of a call passed our socket.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::datagram::{Datagram, PacketId, Transaction, classify};
+use crate::media::{capture::Nanos, clock::Clock};
+
+/// Entries per table. A call of a minute has some ten thousand packets; whatever a far end sends
+/// beyond this is no longer stamped.
+const MOST: usize = 200_000;
+
+/// The socket's memory of one call.
+#[derive(Debug)]
+pub(crate) struct Log {
+    clock: Clock,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    sent: HashMap<PacketId, Nanos>,
+    received: HashMap<PacketId, Arrivals>,
+    checks: HashMap<Transaction, Check>,
+    round_trips: Vec<f64>,
+    overflow: u32,
+}
+
+/// Arrivals of one packet: SRTP hands on the first only, and drops the others as replays.
+#[derive(Debug)]
+struct Arrivals {
+    first: Nanos,
+    taken: bool,
+    repeats: Vec<Nanos>,
+}
+
+#[derive(Debug)]
+enum Check {
+    Sent(Nanos),
+    /// Sent again, or answered: no later answer can be told apart.
+    Spent,
+}
+
+/// What the socket saw and the program never did.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    /// Further arrivals of packets that were handed on.
+    pub(crate) repeats: Vec<(PacketId, Nanos)>,
+    /// Packets that arrived and were never handed on, plus datagrams the kernel dropped.
+    pub(crate) dropped: u64,
+}
+
+impl Log {
+    /// An empty log on `clock`.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, tables: Mutex::default() }
+    }
+
+    /// The clock of all its times.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Notes that `bytes` is about to be sent.
+    pub(super) fn sending(&self, bytes: &[u8], at: Nanos) {
+        let mut tables = self.tables();
+        match classify(bytes) {
+            Datagram::Rtp(id) if tables.sent.len() < MOST => {
+                // A repair repeats the number: the first sending counts.
+                tables.sent.entry(id).or_insert(at);
+            }
+            Datagram::BindingRequest(transaction) if tables.checks.len() < MOST => {
+                tables.checks.entry(transaction).and_modify(|check| *check = Check::Spent).or_insert(Check::Sent(at));
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes that `bytes` arrived.
+    pub(super) fn arrived(&self, bytes: &[u8], at: Nanos) {
+        let mut tables = self.tables();
+        match classify(bytes) {
+            Datagram::Rtp(id) => {
+                if let Some(arrivals) = tables.received.get_mut(&id) {
+                    if arrivals.repeats.len() < MOST {
+                        arrivals.repeats.push(at);
+                    }
+                } else if tables.received.len() < MOST {
+                    tables.received.insert(id, Arrivals { first: at, taken: false, repeats: Vec::new() });
+                }
+            }
+            Datagram::BindingSuccess(transaction) => {
+                if let Some(check) = tables.checks.get_mut(&transaction)
+                    && let Check::Sent(sent) = std::mem::replace(check, Check::Spent)
+                {
+                    tables.round_trips.push((at - sent) as f64 / 1e9);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes the kernel's count of datagrams dropped at the socket.
+    pub(super) fn overflowed(&self, count: u32) {
+        let mut tables = self.tables();
+        tables.overflow = tables.overflow.max(count);
+    }
+
+    /// When a packet was first sent.
+    pub(crate) fn sent(&self, id: PacketId) -> Option<Nanos> {
+        self.tables().sent.get(&id).copied()
+    }
+
+    /// When the packet that was just handed on arrived.
+    pub(crate) fn take(&self, id: PacketId) -> Option<Nanos> {
+        let mut tables = self.tables();
+        let arrivals = tables.received.get_mut(&id)?;
+        arrivals.taken = true;
+        Some(arrivals.first)
+    }
+
+    /// Round trips of connectivity checks so far, in seconds.
+    pub(crate) fn round_trips(&self) -> Vec<f64> {
+        self.tables().round_trips.clone()
+    }
+
+    /// What was never handed on.
+    pub(crate) fn leftovers(&self) -> Leftovers {
+        let tables = self.tables();
+        let mut left = Leftovers { dropped: u64::from(tables.overflow), ..Leftovers::default() };
+        for (&id, arrivals) in &tables.received {
+            if arrivals.taken {
+                left.repeats.extend(arrivals.repeats.iter().map(|&at| (id, at)));
+            } else {
+                left.dropped += 1;
+            }
+        }
+        left
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rtp(sequence: u16) -> Vec<u8> {
+        let [a, b] = sequence.to_be_bytes();
+        vec![0x80, 111, a, b, 0, 0, 0, 0, 0, 0, 0, 5, 1, 2, 3]
+    }
+
+    fn stun(kind: u16, id: u8) -> Vec<u8> {
+        let mut bytes = kind.to_be_bytes().to_vec();
+        bytes.extend([0, 0, 0x21, 0x12, 0xA4, 0x42]);
+        bytes.extend([id; 12]);
+        bytes
+    }
+
+    fn id(sequence: u16) -> PacketId {
+        PacketId { ssrc: 5, sequence }
+    }
+
+    #[test]
+    fn the_first_sending_and_the_first_arrival_count() {
+        let log = Log::new(Clock::start());
+        log.sending(&rtp(1), 10);
+        log.sending(&rtp(1), 20);
+        log.arrived(&rtp(1), 30);
+        log.arrived(&rtp(1), 40);
+        log.arrived(&rtp(2), 50);
+        log.overflowed(3);
+        log.overflowed(2);
+        assert_eq!(log.sent(id(1)), Some(10));
+        assert_eq!(log.sent(id(2)), None);
+        assert_eq!(log.take(id(1)), Some(30));
+        assert_eq!(log.take(id(9)), None);
+        let left = log.leftovers();
+        assert_eq!(left.repeats, [(id(1), 40)]);
+        assert_eq!(left.dropped, 4, "three in the kernel, and packet 2");
+    }
+
+    #[test]
+    fn a_round_trip_needs_one_request_and_its_own_answer() {
+        let log = Log::new(Clock::start());
+        log.sending(&stun(0x0001, 1), 1_000_000);
+        log.sending(&stun(0x0001, 2), 2_000_000);
+        log.sending(&stun(0x0001, 2), 3_000_000);
+        log.arrived(&stun(0x0101, 7), 4_000_000);
+        log.arrived(&stun(0x0101, 2), 5_000_000);
+        assert!(log.round_trips().is_empty(), "an answer to two requests says nothing (Karn)");
+        log.arrived(&stun(0x0101, 1), 6_000_000);
+        log.arrived(&stun(0x0101, 1), 7_000_000);
+        let trips: Vec<i64> = log.round_trips().iter().map(|s| (s * 1e9).round() as i64).collect();
+        assert_eq!(trips, [5_000_000]);
+    }
+}
