@@ -53,6 +53,14 @@ pub enum InspectError {
         /// The file or folder.
         path: PathBuf,
         /// Why.
+        source: media::CaptureError,
+    },
+    /// A folder cannot be read.
+    #[error("cannot read the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
         source: std::io::Error,
     },
 }
@@ -64,7 +72,7 @@ impl InspectError {
             Self::Config(_) => 78,
             Self::Unknown { .. } => 64,
             Self::Worker(_) => 71,
-            Self::Capture { .. } => 66,
+            Self::Capture { .. } | Self::Folder { .. } => 66,
         }
     }
 }
@@ -138,20 +146,17 @@ pub async fn run<C: Clock>(
 
 /// Reads captures and returns the readings as JSON: those of the run that wrote them.
 pub fn analyse(path: &Path) -> Result<String, InspectError> {
-    let error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| InspectError::Capture { path, source }
-    };
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(error(path))?;
+        let entries = std::fs::read_dir(path).map_err(|source| InspectError::Folder { path: path.to_owned(), source })?;
         files = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
         files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
         files.sort();
     }
     let mut runs = Vec::new();
     for file in files {
-        let capture = media::read_capture(&file).map_err(error(&file))?;
+        let capture = media::read_capture(&file)
+            .map_err(|source| InspectError::Capture { path: file.clone(), source })?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let mut run = ProbeRun::new(name, capture.started_at);
         media::analysis::analyse(&capture, &mut run);
