@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, LocalResult, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, LocalResult, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use croner::{
     Cron,
@@ -117,6 +117,10 @@ impl Schedule {
     }
 
     fn next_of_cron(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        // Beyond the year 5000 the search finds nothing, and takes long to do so.
+        if after.year() >= 4900 {
+            return None;
+        }
         let local = after.with_timezone(&self.zone);
         if self.cron.pattern.hours.from_wildcard {
             return Some(self.cron.find_next_occurrence(&local, false).ok()?.with_timezone(&Utc));
@@ -173,6 +177,9 @@ pub fn splay(room_id: &str, interval: Duration) -> Duration {
 /// and the step together.
 pub fn due(schedule: &Schedule, last: DateTime<Utc>, now: DateTime<Utc>) -> (Due, DateTime<Utc>) {
     let next = schedule.next(now);
+    if next == DateTime::<Utc>::MAX_UTC {
+        return (Due::Wait { at: next }, now);
+    }
     if last > now {
         let interval = schedule.next(next) - next;
         return if last - now < interval {
@@ -462,6 +469,17 @@ mod tests {
         let schedule = schedule("* * * * *", Tz::Asia__Shanghai);
         let (due, _) = due(&schedule, DateTime::UNIX_EPOCH, utc("2026-11-24T10:00:00Z"));
         assert_eq!(due, Due::Run { at: utc("2026-11-24T10:00:00Z"), missed: MAX_MISSED });
+    }
+
+    #[test]
+    fn a_clock_beyond_all_reason_waits() {
+        for pattern in ["* * * * *", "0 8 * * *"] {
+            let schedule = schedule(pattern, Tz::Asia__Shanghai);
+            for now in [utc("9000-01-01T00:00:00Z"), DateTime::<Utc>::MAX_UTC] {
+                assert_eq!(due(&schedule, now, now).0, Due::Wait { at: DateTime::<Utc>::MAX_UTC });
+                assert_eq!(due(&schedule, DateTime::<Utc>::MAX_UTC, now).0, Due::Wait { at: DateTime::<Utc>::MAX_UTC });
+            }
+        }
     }
 
     /// Beats once a minute, as the daemon does, on a clock that is stepped by `step` after `before` beats.
