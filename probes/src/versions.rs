@@ -220,7 +220,7 @@ impl Probe {
     async fn read(&mut self, run: &mut ProbeRun, whole: Duration) {
         // What is left over pays for ending a child that overran, so that the versions read so far
         // are not lost to the deadline of the run.
-        let end = Instant::now() + (whole - (whole / 4).min(Duration::from_secs(1)));
+        let end = Instant::now() + (whole - (whole / 2).min(Duration::from_secs(1)));
         for name in BUILT_IN {
             let version = match name {
                 "os" => source::operating_system().await,
@@ -371,6 +371,12 @@ mod tests {
         let run = probe.run(&RunContext { timeout: Duration::ZERO, ..context.clone() }).await;
         assert_eq!((run.versions.len(), run.absent.len()), (3, 5));
         assert!(run.absent.iter().all(|failure| failure.reason == Reason::Timeout));
+
+        // A source that takes all the time there is costs neither the run nor what was read before.
+        let hangs = Config { components: BTreeMap::from([("x".to_owned(), shell("trap '' TERM; sleep 1000"))]) };
+        let mut whole = crate::Probe::new("what", crate::ProbeConfig::Versions(hangs));
+        let run = whole.run(&RunContext { timeout: Duration::from_secs(2), ..context.clone() }).await;
+        assert_eq!((run.failure, run.versions.len(), run.absent.len()), (None, 3, 1));
 
         cancel.send(true).expect("the context listens");
         let failure = probe.run(&context).await.failure.expect("asked to stop");

@@ -156,30 +156,34 @@ mod tests {
         assert_eq!(shell(&script, Duration::from_secs(1)).await, Err(Reason::Timeout));
         let pids = std::fs::read_to_string(&file).expect("the script came that far");
         assert_eq!(pids.split_ascii_whitespace().count(), 2);
-        for pid in pids.split_ascii_whitespace() {
-            // The kernel takes its time to carry out a kill.
-            while runs(pid) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
+        all_end(&pids).await;
     }
 
     #[tokio::test]
-    async fn a_child_whose_reader_is_dropped_is_killed() {
+    async fn a_child_whose_reader_is_dropped_is_killed_with_its_own_children() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("pid");
-        let script = format!("trap '' TERM; echo $$ > {0}.new; mv {0}.new {0}; sleep 1000", file.display());
+        let file = folder.path().join("pids");
+        let script =
+            format!("trap '' TERM; sleep 1000 & echo $$ $! > {0}.new; mv {0}.new {0}; sleep 1000", file.display());
         let child = tokio::spawn(async move { shell(&script, LONG).await });
-        let pid = loop {
+        let pids = loop {
             match std::fs::read_to_string(&file) {
-                Ok(pid) => break pid,
+                Ok(pids) => break pids,
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         };
-        assert!(runs(pid.trim()));
+        assert!(pids.split_ascii_whitespace().all(runs));
         child.abort();
-        while runs(pid.trim()) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        all_end(&pids).await;
+    }
+
+    /// Waits for processes to end; the kernel takes its time to carry out a kill.
+    async fn all_end(pids: &str) {
+        let end = async {
+            while pids.split_ascii_whitespace().any(runs) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), end).await.expect("all of the group are killed");
     }
 }
