@@ -137,6 +137,10 @@ impl Config {
         let sources: Vec<Source> = std::iter::once(defaults).chain(site.iter().cloned()).collect();
         let mut places = Places::new(&sources);
         let mut layers = places.parse().into_iter();
+        if !places.clean() {
+            // What a broken text seems to say is not worth checking.
+            return Err(ConfigError::Mistakes(places.into_found()));
+        }
         let defaults = layers.next().unwrap_or_default();
         let mut site = Table::default();
         for layer in layers {

@@ -25,6 +25,7 @@ use bellwether_agent::{
     channel::Channels,
     conclude,
     export::{OrderCounts, Reload, Snapshot},
+    inspection::adopt,
     schedule::Skip,
     store::Store,
 };
@@ -314,6 +315,7 @@ impl<C: Clock> Daemon<C> {
             self.default_folder.clone(),
             new.site.locale.language,
         )));
+        self.memory = adopt(&self.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
         self.config = new;
         self.orders_due.notify_one();
         Ok(())

@@ -148,15 +148,16 @@ pub async fn run<C: Clock>(
 pub fn analyse(path: &Path) -> Result<String, InspectError> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(|source| InspectError::Folder { path: path.to_owned(), source })?;
+        let entries =
+            std::fs::read_dir(path).map_err(|source| InspectError::Folder { path: path.to_owned(), source })?;
         files = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
         files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
         files.sort();
     }
     let mut runs = Vec::new();
     for file in files {
-        let capture = media::read_capture(&file)
-            .map_err(|source| InspectError::Capture { path: file.clone(), source })?;
+        let capture =
+            media::read_capture(&file).map_err(|source| InspectError::Capture { path: file.clone(), source })?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy();
         let mut run = ProbeRun::new(name, capture.started_at);
         media::analysis::analyse(&capture, &mut run);

@@ -21,7 +21,14 @@ use crate::Clock;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port to listen on.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let expected = "expected an address with a port, such as \"127.0.0.1:9642\"";
+    text.parse().map_err(|_| serde::de::Error::custom(format!("found {text:?}, {expected}")))
 }
 
 impl Default for Config {

@@ -31,6 +31,14 @@ fn files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Whatever the checkout made of them.
+fn set_modes_of_secrets() {
+    for (file, mode) in [("readable-secret", 0o644), ("secret", 0o600)] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(Path::new("tests/config").join(file), mode).expect("our own file");
+    }
+}
+
 fn assert_says(found: &str, expected: &Path) {
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(expected, found).expect("a writable folder");
@@ -41,6 +49,7 @@ fn assert_says(found: &str, expected: &Path) {
 
 #[test]
 fn every_bad_file_gets_its_message() {
+    set_modes_of_secrets();
     for file in files("tests/config/bad") {
         let found = mistakes(&[source(&file)]);
         assert!(found.starts_with("1 mistake in"), "{}: {found}", file.display());
@@ -51,6 +60,7 @@ fn every_bad_file_gets_its_message() {
 #[test]
 fn ten_mistakes_are_reported_at_once() {
     let file = Path::new("tests/config/ten-mistakes.toml");
+    set_modes_of_secrets();
     let found = mistakes(&[source(file)]);
     assert!(found.starts_with("10 mistakes in"), "{found}");
     assert_says(&found, &file.with_extension("txt"));

@@ -68,9 +68,16 @@ pub struct Room {
 #[serde(default, deny_unknown_fields)]
 pub struct Locale {
     /// Named time zone of the school.
+    #[serde(deserialize_with = "zone")]
     pub timezone: Tz,
     /// Language of texts for people.
     pub language: Language,
+}
+
+fn zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let expected = "expected the name of a time zone, such as \"Asia/Shanghai\"";
+    name.parse().map_err(|_| serde::de::Error::custom(format!("found {name:?}, {expected}")))
 }
 
 impl Default for Locale {

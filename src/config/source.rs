@@ -64,6 +64,11 @@ impl<'a> Places<'a> {
         Self { sources, found: Vec::new() }
     }
 
+    /// Whether nothing was found so far.
+    pub(super) fn clean(&self) -> bool {
+        self.found.is_empty()
+    }
+
     /// Everything found, in the order of files and lines.
     pub(super) fn into_found(mut self) -> Vec<Located> {
         let rank = |file: &PathBuf| self.sources.iter().position(|source| source.name == *file);
@@ -117,7 +122,10 @@ impl<'a> Places<'a> {
             let (mut table, errors) = DeTable::parse_recoverable(&source.text);
             for error in errors {
                 let span = error.span().unwrap_or(0..0);
-                self.report(span.start + base..span.end + base, "", error.message().replace('\n', ", "));
+                let found = source.text.get(span.clone()).and_then(|text| text.lines().next()).unwrap_or_default();
+                let found = if found.is_empty() { String::new() } else { format!("found {found:?}: ") };
+                let message = format!("{found}{}", error.message().replace('\n', ", "));
+                self.report(shift(span, base), "", message);
             }
             shift_table(table.get_mut(), base);
             tables.push(table.into_inner());

@@ -12,6 +12,7 @@ use bellwether_agent::{
     booking::dispatch,
     channel::Channels,
     export::Reload,
+    inspection::adopt,
     store::{Store, StoreError},
 };
 use data_encoding::BASE32_NOPAD;
@@ -110,6 +111,7 @@ impl<C: Clock> Daemon<C> {
         let mut random = fastrand::Rng::new();
         let ledger_id = BASE32_NOPAD.encode(&random.u128(..).to_be_bytes()).to_ascii_lowercase();
         let (store, memory) = Store::open(&ledger(&options.state), now, &ledger_id).await?;
+        let memory = adopt(&memory, &config.rules, &config.probes.keys().cloned().collect(), now);
 
         let default_folder = bookings_folder(&options.state);
         let channels =
