@@ -1,0 +1,182 @@
+//! Loop delays of packets, sound and picture: from this box through the far end back to it, all on
+//! one clock.
+
+use std::collections::HashMap;
+
+use super::{
+    capture::{Capture, DecodedFrame, HeardMarker, Nanos, SentMarker, Stream},
+    identity::packets,
+    stats::{Sample, Stat, seconds},
+};
+use crate::{Metric, Reading};
+
+/// Delay of packets (kernel receive stamp minus send stamp, first copies, repeats left out), of
+/// sound (markers) and of the picture (time codes).
+pub fn readings(capture: &Capture) -> Vec<Reading> {
+    let ts = capture.ended_at;
+    let mut readings = Vec::new();
+    for stream in Stream::ALL {
+        let delays: Sample = packets(capture, stream)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|packet| packet.delay().map(seconds))
+            .collect();
+        let stats = [Stat::Min, Stat::P50, Stat::P95, Stat::P99];
+        readings.extend(delays.readings(ts, Metric::MediaPacketDelay, Some(stream), &stats));
+    }
+    let sound: Sample = markers(capture).into_iter().map(|(sent, heard)| seconds(heard.at - sent.generated)).collect();
+    readings.extend(sound.readings(ts, Metric::MediaAudioDelay, None, &[Stat::Min, Stat::P50, Stat::P95]));
+    let picture: Sample = frames(capture).into_iter().map(|(captured, frame)| seconds(frame.at - captured)).collect();
+    readings.extend(picture.readings(ts, Metric::MediaVideoDelay, None, &[Stat::P50, Stat::P95, Stat::P99]));
+    readings
+}
+
+/// Whole pictures of steady sending with their capture times, each when it was decoded first.
+pub(super) fn frames(capture: &Capture) -> Vec<(Nanos, &DecodedFrame)> {
+    let mut captured: HashMap<u64, Nanos> =
+        capture.frames_sent.iter().map(|frame| (frame.counter, frame.captured)).collect();
+    capture
+        .frames_decoded
+        .iter()
+        .filter_map(|frame| Some((captured.remove(&frame.counter)?, frame)))
+        .filter(|(captured, frame)| *captured >= capture.media_start && !frame.torn)
+        .collect()
+}
+
+const SECOND: Nanos = 1_000_000_000;
+
+/// Markers of steady sending, each with where it was heard.
+///
+/// Markers say only up or down. All that were heard are laid over the sequence that was sent, a
+/// second apart, at every start that needs no negative delay; the start where most directions agree
+/// is the right one, and among equals that of the smallest delay. Five markers in a row name their
+/// place, so a delay of several seconds is told from one of their remainder.
+pub(super) fn markers<'a>(capture: &'a Capture) -> Vec<(&'a SentMarker, &'a HeardMarker)> {
+    let mut heard: Vec<&HeardMarker> = capture.markers_heard.iter().collect();
+    heard.sort_by_key(|marker| marker.at);
+    let Some(first) = heard.first() else { return Vec::new() };
+    let sent: HashMap<u64, &SentMarker> = capture.markers_sent.iter().map(|marker| (marker.index, marker)).collect();
+    // Whole seconds after the first, rounded.
+    let slot = |marker: &HeardMarker| ((marker.at - first.at + SECOND / 2).max(0) / SECOND) as u64;
+    let pair = |start: u64, heard: &'a HeardMarker| {
+        let sent = *sent.get(&start.checked_add(slot(heard))?)?;
+        (sent.up == heard.up && heard.at >= sent.generated).then_some((sent, heard))
+    };
+    let pairs = |start: u64| -> Vec<_> { heard.iter().filter_map(|heard| pair(start, heard)).collect() };
+    let best = capture
+        .markers_sent
+        .iter()
+        .filter(|marker| marker.generated <= first.at)
+        .map(|marker| (marker.generated, pairs(marker.index)))
+        .max_by_key(|(generated, pairs)| (pairs.len(), *generated));
+    let mut best = best.map(|(_, pairs)| pairs).unwrap_or_default();
+    best.retain(|(sent, _)| sent.generated >= capture.media_start);
+    best.dedup_by_key(|(sent, _)| sent.index);
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::fixture::{DECODING, MS, call, value};
+
+    fn near(got: Option<f64>, want: f64) {
+        let got = got.expect("a reading");
+        assert!((got - want).abs() < 1e-9, "{got}, not {want}");
+    }
+
+    #[test]
+    fn a_constant_delay_is_read_exactly_everywhere() {
+        let readings = readings(&call(10, |_| Some(80 * MS)));
+        for stream in ["audio", "video"] {
+            for stat in ["min", "p50", "p95", "p99"] {
+                near(value(&readings, Metric::MediaPacketDelay, &[stream, stat]), 0.080);
+            }
+        }
+        // Send stamp 0.1 ms after due; packetisation 20 ms, encoding 3 ms.
+        near(value(&readings, Metric::MediaAudioDelay, &["p50"]), 0.1001);
+        near(value(&readings, Metric::MediaVideoDelay, &["p50"]), 0.0831 + seconds(DECODING));
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_delays_given() {
+        // 500 audio packets count: 70 ms, every tenth 90 ms, every hundredth 150 ms.
+        let readings = readings(&call(10, |packet| match packet.sequence {
+            s if s % 100 == 5 => Some(150 * MS),
+            s if s % 10 == 5 => Some(90 * MS),
+            _ => Some(70 * MS),
+        }));
+        let p = |stat| value(&readings, Metric::MediaPacketDelay, &["audio", stat]);
+        near(p("min"), 0.070);
+        near(p("p50"), 0.070);
+        near(p("p95"), 0.090);
+        let n = readings.iter().find(|reading| reading.metric == Metric::MediaPacketDelay).expect("audio first").n;
+        assert!((495..=501).contains(&n), "{n}: warm-up must not count");
+    }
+
+    #[test]
+    fn repeats_and_copies_do_not_count_as_delay() {
+        let mut capture = call(10, |packet| Some(if packet.sequence % 50 == 7 { 300 * MS } else { 70 * MS }));
+        let copy = |packet: &crate::media::capture::ReceivedPacket| {
+            let mut copy = packet.clone();
+            copy.at += 400 * MS;
+            copy
+        };
+        let copies: Vec<_> = capture.received.iter().take(200).map(copy).collect();
+        capture.received.extend(copies);
+        let readings = readings(&capture);
+        near(value(&readings, Metric::MediaPacketDelay, &["audio", "p99"]), 0.070);
+    }
+
+    #[test]
+    fn packets_that_look_alike_are_left_out() {
+        let mut capture = call(10, |_| Some(70 * MS));
+        // Parameter sets: the same payload at each key frame, paired at random they read minutes.
+        for packet in
+            capture.sent.iter_mut().filter(|packet| packet.stream == Stream::Video && packet.sequence % 90 == 0)
+        {
+            packet.hash = 999_999_999;
+        }
+        for packet in capture
+            .received
+            .iter_mut()
+            .filter(|packet| packet.stream == Stream::Video && packet.sequence % 90 == 5_000 % 90)
+        {
+            packet.hash = 999_999_999;
+        }
+        near(value(&readings(&capture), Metric::MediaPacketDelay, &["video", "p99"]), 0.070);
+    }
+
+    #[test]
+    fn a_server_that_codes_anew_leaves_packet_delay_absent_but_not_sound_and_picture() {
+        let mut capture = call(10, |_| Some(70 * MS));
+        capture.received.iter_mut().for_each(|packet| packet.hash += 1_000_000_000);
+        let readings = readings(&capture);
+        assert_eq!(value(&readings, Metric::MediaPacketDelay, &["video", "p50"]), None);
+        assert!(value(&readings, Metric::MediaAudioDelay, &["p50"]).is_some());
+        assert!(value(&readings, Metric::MediaVideoDelay, &["p50"]).is_some());
+    }
+
+    #[test]
+    fn a_sound_delay_beyond_a_second_is_told_from_its_remainder() {
+        for delay in [0, 900, 1_700, 4_300, 11_250] {
+            let readings = readings(&call(30, |_| Some(delay * MS)));
+            near(value(&readings, Metric::MediaAudioDelay, &["p50"]), delay as f64 * 1e-3 + 0.0201);
+        }
+    }
+
+    #[test]
+    fn missing_and_misheard_markers_do_not_mislead() {
+        let mut capture = call(20, |_| Some(2_300 * MS));
+        capture.markers_heard.remove(0);
+        capture.markers_heard.remove(6);
+        capture.markers_heard[4].up ^= true;
+        near(value(&readings(&capture), Metric::MediaAudioDelay, &["p95"]), 2.3201);
+    }
+
+    #[test]
+    fn nothing_heard_or_seen_gives_no_reading() {
+        let capture = call(10, |_| None);
+        assert_eq!(readings(&capture), []);
+    }
+}

@@ -1,0 +1,107 @@
+//! Captures of calls over a path that is known, in virtual time.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::capture::{
+    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedPacket, SentFrame, SentMarker, SentPacket, Stream,
+};
+
+pub(super) const MS: Nanos = 1_000_000;
+pub(super) const SECOND: Nanos = 1_000 * MS;
+/// Packets of each frame.
+pub(super) const PER_FRAME: u64 = 3;
+/// From the capture of a picture until its packets are due: encoding.
+const ENCODING: Nanos = 3 * MS;
+/// From the completion of a picture until the decoder hands it out.
+pub(super) const DECODING: Nanos = 2 * MS;
+/// From the first sample of a block until it is due: packetisation.
+const PACKETISATION: Nanos = 20 * MS;
+
+/// A call of one second of warm-up and `length` seconds of steady sending. `path` gives the delay
+/// of each packet, or `None` for one that is lost; audio packets come every 20 ms, video frames of
+/// three packets at 30 a second.
+pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nanos>) -> Capture {
+    // Before a picture and a marker are captured, and not at the same instant.
+    let media_start = SECOND - PACKETISATION;
+    let media_end = media_start + length * SECOND;
+    let mut capture = Capture {
+        format: 1,
+        started_at: DateTime::UNIX_EPOCH,
+        ended_at: DateTime::<Utc>::UNIX_EPOCH + TimeDelta::nanoseconds(media_end + SECOND),
+        target: "sfu".to_owned(),
+        phases: ["signalling", "ice", "dtls"].map(|name| Phase { name: name.to_owned(), seconds: 0.05 }).to_vec(),
+        connect_seconds: 0.15,
+        first_sound: Some(300 * MS),
+        first_frame: Some(400 * MS),
+        media_start,
+        media_end,
+        frame_rate: 30.0,
+        sent: Vec::new(),
+        received: Vec::new(),
+        frames_sent: Vec::new(),
+        frames_decoded: Vec::new(),
+        markers_sent: Vec::new(),
+        markers_heard: Vec::new(),
+        round_trips: vec![0.060; 20],
+        overshoots: vec![MS / 10; 2000],
+        clock_drift: 0,
+        dropped: 0,
+    };
+    let mut send = |stream, sequence, rtp_time, due| {
+        let hash = sequence * 2 + u64::from(stream == Stream::Video);
+        let packet =
+            SentPacket { stream, sequence, rtp_time, hash, bytes: 100, unique: true, due, at: Some(due + MS / 10) };
+        let arrival = path(&packet).map(|delay| due + MS / 10 + delay);
+        if let Some(at) = arrival {
+            let sequence = sequence + 5_000;
+            let rtp_time = rtp_time.wrapping_add(77_777);
+            capture.received.push(ReceivedPacket { stream, sequence, rtp_time, hash, at, seen: at + MS / 10 });
+        }
+        capture.sent.push(packet);
+        arrival
+    };
+    for block in 0..(1 + length as u64) * 50 {
+        let due = block as Nanos * 20 * MS;
+        // The time stamp wraps within the call.
+        let arrival = send(Stream::Audio, block, (u32::MAX - 100_000).wrapping_add(block as u32 * 960), due);
+        if block % 50 == 0 {
+            let marker = SentMarker {
+                index: block / 50,
+                up: super::signal::sound::is_up(block / 50),
+                generated: due - PACKETISATION,
+            };
+            if let Some(at) = arrival {
+                capture.markers_heard.push(HeardMarker { up: marker.up, at, margin_db: 20.0 });
+            }
+            capture.markers_sent.push(marker);
+        }
+    }
+    for counter in 0..(1 + length as u64) * 30 {
+        let due = counter as Nanos * SECOND / 30;
+        let rtp_time = (u32::MAX - 200_000).wrapping_add(counter as u32 * 3000);
+        let parts: Vec<Option<Nanos>> =
+            (0..PER_FRAME).map(|part| send(Stream::Video, counter * PER_FRAME + part, rtp_time, due)).collect();
+        capture.frames_sent.push(SentFrame { counter, captured: due - ENCODING });
+        if let Some(completed) = parts.into_iter().collect::<Option<Vec<_>>>().and_then(|parts| parts.into_iter().max())
+        {
+            capture.frames_decoded.push(DecodedFrame { counter, at: completed + DECODING, completed, torn: false });
+        }
+    }
+    capture.received.sort_by_key(|packet| packet.at);
+    capture.frames_decoded.sort_by_key(|frame| frame.at);
+    capture.markers_heard.sort_by_key(|marker| marker.at);
+    capture
+}
+
+/// The value of the one reading of `metric` with these label values, in any order.
+pub(super) fn value(readings: &[crate::Reading], metric: crate::Metric, labels: &[&str]) -> Option<f64> {
+    let fits = |reading: &&crate::Reading| {
+        reading.metric == metric
+            && reading.labels.len() == labels.len()
+            && reading.labels.values().all(|value| labels.contains(&value.as_str()))
+    };
+    let mut found = readings.iter().filter(fits);
+    let value = found.next().map(|reading| reading.value);
+    assert!(found.next().is_none(), "{metric} {labels:?} stands twice");
+    value
+}
