@@ -51,6 +51,9 @@ pub const FAILURES: &[Reason] = &[
     Reason::Undecodable,
 ];
 
+/// Those that say nothing of the path.
+const OURS: &[Reason] = &[Reason::Worker, Reason::Cancelled, Reason::HostLimited];
+
 /// `[probe.NAME]` with `kind = "media"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -166,21 +169,14 @@ impl Probe {
     /// where it failed on us, nothing is read.
     pub async fn run(&mut self, context: &RunContext) -> ProbeRun {
         let started = Instant::now();
-        match worker::run(&self.name, Task::Media(self.config.clone()), context).await {
-            Ok(run) if run.failure.is_none() => run,
-            Ok(ProbeRun { failure, .. }) => self.failed(context, started, failure),
-            Err(failure) => self.failed(context, started, Some(failure)),
-        }
-    }
-
-    fn failed(&self, context: &RunContext, started: Instant, failure: Option<Failure>) -> ProbeRun {
-        let mut run = ProbeRun::new(&self.name, context.now);
-        let ours = [Reason::Worker, Reason::Cancelled, Reason::HostLimited];
-        if failure.as_ref().is_some_and(|failure| !ours.contains(&failure.reason)) {
+        let run = worker::run(&self.name, Task::Media(self.config.clone()), context).await;
+        let mut run = run.unwrap_or_else(|failure| ProbeRun::failed(&self.name, context.now, failure));
+        let read = run.readings.iter().any(|reading| reading.metric == Metric::MediaSuccess);
+        if !read && run.failure.as_ref().is_some_and(|failure| !OURS.contains(&failure.reason)) {
             let ended = context.now + started.elapsed();
             run.readings.push(Reading::new(ended, Metric::MediaSuccess, 0.0, 1));
         }
-        ProbeRun { failure, ..run }
+        run
     }
 }
 
@@ -203,6 +199,6 @@ pub(crate) async fn make_call(
         let detail = format!("no capture could be written into {}: {error}", folder.display());
         run.absent.push(Failure::new(Reason::Worker, detail));
     }
-    run.readings.push(Reading::new(capture.ended_at, Metric::MediaSuccess, 1.0, 1));
+    analysis::analyse(&capture, &mut run);
     run
 }

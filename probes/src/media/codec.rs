@@ -21,7 +21,9 @@ pub(crate) const LOOK_AHEAD: u32 = SAMPLE_RATE / 400 + SAMPLE_RATE / 250;
 
 /// The largest Opus packet of one frame (RFC 6716 §3.2.1).
 const MOST_BYTES: usize = 1275;
-/// Loss the encoder is told to expect: without any, it adds no in-band repair data.
+/// Loss the encoder is told to expect: without any, it adds no in-band repair data. (The data is
+/// there for the sake of traffic like a lesson's; what `opus-rs` 0.1.40 puts into it is so much too
+/// loud that nothing here listens to it.)
 const EXPECTED_LOSS_PERCENT: i32 = 5;
 
 /// A codec refused.
@@ -77,13 +79,6 @@ impl SoundDecoder {
         let room = self.samples.len();
         let count = self.decoder.decode(packet, room, &mut self.samples).map_err(CodecError::Opus)?;
         Ok(&self.samples[..count.min(room)])
-    }
-
-    /// Makes up for the frame that was lost right before `next`, from the repair data in it.
-    pub(crate) fn repair(&mut self, next: &[u8]) -> Result<&[f32], CodecError> {
-        let count =
-            self.decoder.decode_fec(next, SOUND_FRAME, &mut self.samples[..SOUND_FRAME]).map_err(CodecError::Opus)?;
-        Ok(&self.samples[..count.min(SOUND_FRAME)])
     }
 }
 

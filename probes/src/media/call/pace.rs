@@ -28,6 +28,9 @@ const MOST_PAYLOAD: usize = 1200;
 const SOUND_PERIOD: Nanos = 20_000_000;
 /// Duration of a marker; one that is cut off by the end of the call is not to be missed.
 const MARKER_LENGTH: Nanos = 100_000_000;
+/// When a picture is due to be sent after it was taken, whatever its encoding took: so the lateness
+/// of sending is that of the box, not of the encoder.
+const ENCODING: Nanos = 10_000_000;
 /// A key frame at least this often, so that one lost beyond repair costs no more.
 const KEY_PERIOD: Nanos = 2_000_000_000;
 /// A key frame this long after the start: the very first packets of a call may be lost on paths
@@ -217,12 +220,14 @@ impl PictureSource {
             }
             let key = keys.due(since as Nanos, pace.key_wanted.swap(false, Ordering::Relaxed));
             let encoded = Bytes::from(self.encoder.encode(&self.picture, since / 1_000_000, key)?);
+            let due = captured + ENCODING;
+            sleep_until(pace.clock.instant(due));
             frames.push(SentFrame { counter, captured });
             let ticks = (counter * 90_000 / frame_rate) as u32;
             let payloads = payloader.payload(MOST_PAYLOAD, &encoded)?;
             let last = payloads.len().saturating_sub(1);
             for (i, payload) in payloads.into_iter().enumerate() {
-                packets.send(payload, ticks, i == last, captured)?;
+                packets.send(payload, ticks, i == last, due)?;
             }
         }
         Ok(Sent { packets: packets.sent, frames, ..Sent::default() })

@@ -2,7 +2,7 @@
 
 use crate::media::{
     capture::{HeardMarker, Nanos},
-    codec::{CodecError, LOOK_AHEAD, SAMPLE_RATE, SOUND_FRAME, SoundDecoder},
+    codec::{CodecError, LOOK_AHEAD, SAMPLE_RATE, SoundDecoder},
     signal::sound::{Finder, Found},
 };
 
@@ -41,17 +41,11 @@ impl Ear {
     pub(super) fn hear(&mut self, payload: &[u8], rtp_time: u32, at: Nanos) -> Result<Vec<HeardMarker>, CodecError> {
         let (expected, position) = self.expected.unwrap_or((rtp_time, FIRST));
         let gap = u64::from(rtp_time.wrapping_sub(expected));
-        let (start, lost) = if gap > LONGEST_GAP { (position, 0) } else { (position + gap, gap) };
-        let mut found = Vec::new();
-        if lost >= SOUND_FRAME as u64 {
-            let repaired = self.decoder.repair(payload)?;
-            let begin = start - repaired.len() as u64;
-            found.extend(self.finder.push(begin, repaired));
-            self.pieces.push(Piece { start: begin, end: start, at });
-        }
+        // What was lost stays silent: concealment would only sound like a marker that is not there.
+        let start = if gap > LONGEST_GAP { position } else { position + gap };
         let samples = self.decoder.decode(payload)?;
         let end = start + samples.len() as u64;
-        found.extend(self.finder.push(start, samples));
+        let found = self.finder.push(start, samples);
         self.expected = Some((rtp_time.wrapping_add(samples.len() as u32), end));
         self.pieces.push(Piece { start, end, at });
         Ok(self.place(&found))
@@ -86,7 +80,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::media::{codec::SoundEncoder, signal::sound};
+    use crate::media::{
+        codec::{SOUND_FRAME, SoundEncoder},
+        signal::sound,
+    };
 
     /// Markers heard when packets arrive `delay` after their last sample, without those of `lost`.
     fn heard(delay: Nanos, lost: impl Fn(u64) -> bool) -> Vec<HeardMarker> {

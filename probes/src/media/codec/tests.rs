@@ -137,25 +137,6 @@ fn every_sound_packet_differs_from_every_other() {
 }
 
 #[test]
-fn a_lost_frame_is_repaired_from_the_packet_behind_it() {
-    let frames = frames();
-    let mut encoder = SoundEncoder::new(32_000).unwrap();
-    let packets: Vec<Vec<u8>> = frames.iter().map(|frame| encoder.encode(frame).unwrap()).collect();
-    // In the middle of the marker at one second.
-    let lost = 52;
-    let mut whole = SoundDecoder::new().unwrap();
-    let expected: Vec<Vec<f32>> = packets.iter().map(|packet| whole.decode(packet).unwrap().to_vec()).collect();
-    let mut decoder = SoundDecoder::new().unwrap();
-    for packet in &packets[..lost] {
-        decoder.decode(packet).unwrap();
-    }
-    let repaired = decoder.repair(&packets[lost + 1]).unwrap().to_vec();
-    assert_eq!(repaired.len(), SOUND_FRAME);
-    let likeness = likeness(&expected[lost], &repaired);
-    assert!(likeness > 3.0, "{likeness:.1} dB");
-}
-
-#[test]
 fn each_picture_comes_out_when_it_went_in_and_garbage_is_an_error() {
     let source = picture::Source::new(320, 192, 1);
     let mut encoder = PictureEncoder::new(300_000, 30.0).unwrap();
