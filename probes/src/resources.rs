@@ -30,7 +30,7 @@ const MAX_DEVICES: usize = 8;
 const MAX_PROCESSES: usize = 16;
 
 /// Distance of the two looks of the first run, so that rates exist from the start.
-const FIRST_INTERVAL: Duration = Duration::from_millis(250);
+const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// `[probe.NAME]` with `kind = "resources"`.
 ///
@@ -155,7 +155,7 @@ impl Probe {
         &self.name
     }
 
-    /// Runs once: two looks 250 ms apart the first time, later one look, compared with the last.
+    /// Runs once: two looks 1 s apart the first time, later one look, compared with the last.
     pub async fn run(&mut self, context: &RunContext) -> ProbeRun {
         if self.previous.is_none() {
             match self.look().await {

@@ -156,7 +156,7 @@ impl Writer<'_> {
             return self.booking.scope.clone();
         }
         let mut names: Vec<_> =
-            self.booking.evidence.iter().map(|evidence| self.words.short_title(evidence.metric.spec())).collect();
+            self.booking.evidence.iter().map(|evidence| self.words.title(evidence.metric.spec())).collect();
         names.dedup();
         joined([self.words.family(self.booking.family), &names.join(self.words.list_comma)], self.words.colon)
     }

@@ -181,12 +181,8 @@ impl Words {
         }
     }
 
-    pub(super) fn title(&self, spec: &'static Spec) -> &'static str {
-        self.pick(spec.title_zh, spec.help.trim_end_matches('.'))
-    }
-
-    pub(super) fn short_title(&self, spec: &'static Spec) -> &'static str {
-        self.pick(spec.title_zh, spec.name)
+    pub(super) fn title(&self, spec: &'static Spec) -> String {
+        self.pick(spec.title_zh, spec.name).replace('_', " ")
     }
 
     pub(super) fn now(&self, value: &str) -> String {

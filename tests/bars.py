@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""The figures that bellwether promises, measured: exactness of the call, its share of conclusive runs on
+a busy box, and what the daemon costs beside the exporters that Debian ships.
+
+    bars.py BELLWETHER [calls|cost]
+
+Prints a table and ends with 1 if a bar is not reached. Real time is measured here and asserted nowhere
+else; how late the box itself was stands beside each figure.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+from daemon import Daemon, wait_for
+from proc import children, cpu, status
+
+BINARY = pathlib.Path(sys.argv[1]).resolve()
+RUNS = 20
+missed = []
+
+
+def bar(name, value, text, good):
+    """One line of the table; `good` is None where the figure is only printed."""
+    mark = "" if good is None else "reached" if good else "MISSED"
+    if good is False:
+        missed.append(name)
+    print(f"{name:58}{value:>16}  {text:28}{mark}", flush=True)
+
+
+# calls
+
+
+def call(folder, delay_ms=0):
+    config = pathlib.Path(folder, f"call-{delay_ms}.toml")
+    rehearsal = f'[probe.call.rehearsal]\ndelay = "{delay_ms} ms"\n' if delay_ms else ""
+    config.write_text(rehearsal)
+    shown = subprocess.run([BINARY, "--config", config, "--state", folder, "inspect", "call", "--json"],
+                           capture_output=True, text=True)
+    found = json.loads(shown.stdout)
+    values = {}
+    for reading in found["readings"]:
+        labels = ",".join(value for key, value in sorted(reading["labels"].items()) if key != "probe")
+        values[f'{reading["metric"]}[{labels}]'] = reading["value"]
+    run = found["runs"][0]
+    return {"verdict": found["verdict"], "why": run["inconclusive"] or (run["failure"] or {}).get("reason"), "values": values}
+
+
+def series(name, folder, delay_ms=0):
+    runs = [call(folder, delay_ms) for _ in range(RUNS)]
+    for number, run in enumerate(runs, 1):
+        get = run["values"].get
+        show = lambda key: f'{get(key) * 1e3:8.3f}' if get(key) is not None else "       -"
+        print(f'  {name:10} {number:2}  sound p50{show("media_audio_delay[p50]")}  picture p50{show("media_video_delay[p50]")}'
+              f'  packets p50{show("media_packet_delay[p50,audio]")}  skew{show("media_skew[]")}'
+              f'  host p99{show("media_timer_overshoot[p99]")} ms  {run["verdict"]} {run["why"] or ""}', flush=True)
+    return runs
+
+
+def conclusive(runs):
+    return [run for run in runs if not run["why"]]
+
+
+def spread(runs, key):
+    values = [run["values"][key] * 1e3 for run in runs]
+    return max(values) - min(values), statistics.median(values)
+
+
+@contextlib.contextmanager
+def stressed(spinners):
+    process = subprocess.Popen(["stress-ng", "--quiet", "--cpu", str(spinners)])
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def never_worse(name, runs):
+    worse = [run["verdict"] for run in runs if run["verdict"] in ("degraded", "critical")]
+    bar(f"{name}: falsely degraded", len(worse), "0", not worse)
+
+
+def calls():
+    with tempfile.TemporaryDirectory() as folder:
+        call(folder)  # warms the page cache
+        idle = series("idle", folder)
+        late = series("80 ms", folder, 80)
+        with stressed(1):
+            one = series("1 spinner", folder)
+        with stressed(4):
+            four = series("4 spinners", folder)
+    good = conclusive(idle)
+    share = len(good) / RUNS
+    bar("idle: conclusive runs", f"{share:.0%}", "at least 95 %", share >= 0.95)
+    never_worse("idle", idle)
+    losses = [run["values"][key] for run in good for key in run["values"] if key.startswith("media_residual_loss")]
+    bar("idle: largest loss", f"{max(losses):.2%}", "0", max(losses) == 0)
+    for name, key in (("sound", "media_audio_delay[p50]"), ("picture", "media_video_delay[p50]")):
+        width, median = spread(good, key)
+        bar(f"idle: {name} delay p50, median and spread", f"{median:.2f}, {width:.2f} ms", "spread at most 0.5 ms", width <= 0.5)
+        shifted = conclusive(late)
+        shift = spread(shifted, key)[1] - median if shifted else float("nan")
+        bar(f"80 ms on the way: shift of {name} delay p50", f"{shift:.2f} ms", "80 ± 0.5 ms", abs(shift - 80) <= 0.5)
+    share = len(conclusive(one)) / RUNS
+    bar("1 spinner: conclusive runs", f"{share:.0%}", "at least 75 %", share >= 0.75)
+    never_worse("1 spinner", one)
+    bar("4 spinners: conclusive runs", f"{len(conclusive(four)) / RUNS:.0%}", "", None)
+    never_worse("4 spinners", four)
+
+
+# cost
+
+
+def start_to_ready():
+    """Seconds from starting the daemon to its READY=1, ten times."""
+    times = []
+    for _ in range(10):
+        daemon = Daemon(BINARY, "[probe.call]\nenabled = false\n")
+        path = daemon.folder / "notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(str(path))
+            daemon.wrapper = ["env", f"NOTIFY_SOCKET={path}"]
+            begin = time.monotonic()
+            with daemon:
+                while b"READY=1" not in notify.recv(4096):
+                    pass
+                times.append(time.monotonic() - begin)
+                daemon.stop()
+    return statistics.median(times)
+
+
+def scrape_cpu(pid, url, count=500):
+    begin = cpu(pid)
+    for _ in range(count):
+        urllib.request.urlopen(url, timeout=10).read()
+    return (cpu(pid) - begin) / count
+
+
+def peer(name, *arguments, port):
+    process = subprocess.Popen([name, *arguments, f"--web.listen-address=127.0.0.1:{port}"], stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}/metrics"
+
+    def answers():
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(url, timeout=5).read()
+
+    try:
+        wait_for(name, answers)
+        scrape = scrape_cpu(process.pid, url)
+        bar(f"{name}: resident, anonymous",
+            f'{status(process.pid, "VmRSS"):.1f}, {status(process.pid, "RssAnon"):.1f} MiB', "", None)
+        bar(f"{name}: CPU of a scrape", f"{scrape * 1e3:.2f} ms", "", None)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def cost():
+    ready = start_to_ready()
+    bar("start to ready, median of 10", f"{ready * 1e3:.0f} ms", "at most 100 ms", ready <= 0.1)
+    with Daemon(BINARY) as daemon:
+        pid = daemon.process.pid
+        largest = 0.0
+        call_over = lambda: daemon.metric('bellwether_probe_runs_total{probe="call"}')
+        wait_for("the call", lambda: children(pid), pause=0.01)
+        end = time.monotonic() + 40
+        while not call_over() and time.monotonic() < end:
+            resident = status(pid, "VmRSS")
+            for child in children(pid):
+                with contextlib.suppress(OSError):
+                    resident += status(child, "VmRSS")
+            largest = max(largest, resident)
+            time.sleep(0.2)
+        seconds = daemon.metric('bellwether_probe_last_duration_seconds{probe="call"}')
+        share = cpu(pid, of_children=True) / seconds
+        bar("one call of the default length: CPU", f"{share:.1%} of a core", "at most 20 %", share <= 0.20)
+        bar("daemon and child during a call: resident", f"{largest:.1f} MiB", "at most 45 MiB", largest <= 45)
+        time.sleep(5)
+        resident, anonymous = status(pid, "VmRSS"), status(pid, "RssAnon")
+        bar("idle: resident", f"{resident:.1f} MiB", "at most 12 MiB (aim: 8)", resident <= 12)
+        bar("idle: anonymous", f"{anonymous:.1f} MiB", "at most 4 MiB", anonymous <= 4)
+        begin, at = cpu(pid), time.monotonic()
+        time.sleep(200)
+        share = (cpu(pid) - begin) / (time.monotonic() - at)
+        bar("idle, over 200 s with the box read each minute: CPU", f"{share:.3%} of a core", "at most 0.1 %", share <= 0.001)
+        scrape = scrape_cpu(pid, daemon.url + "/metrics")
+        samples = len(daemon.metrics())
+        bar(f"CPU of a scrape of {samples} series", f"{scrape * 1e3:.2f} ms", "at most 1 ms", scrape <= 0.001)
+        daemon.stop()
+    peer("prometheus-node-exporter", port=19100)
+    peer("prometheus-blackbox-exporter", "--config.file=/etc/prometheus/blackbox.yml", port=19115)
+
+
+def main():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
+    version = subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout.strip()
+    print(f"{version}, {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} × {model}, Linux {platform.release()}")
+    parts = sys.argv[2:] or ["cost", "calls"]
+    for part in parts:
+        {"calls": calls, "cost": cost}[part]()
+    print(f"bars missed: {', '.join(missed) or 'none'}")
+    sys.exit(1 if missed else 0)
+
+
+main()

@@ -1,0 +1,32 @@
+"""What /proc says of a process."""
+
+import contextlib
+import os
+import pathlib
+
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def status(pid, key):
+    """A size of /proc/PID/status, in MiB."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def cpu(pid, of_children=False):
+    """Seconds of processor time: its own, or of its children that have ended."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    user, system = (fields[13], fields[14]) if of_children else (fields[11], fields[12])
+    return (int(user) + int(system)) / TICK
+
+
+def children(pid):
+    """Its children that live."""
+    found = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if stat.read_text().rsplit(")", 1)[1].split()[1] == str(pid):
+                found.append(int(stat.parent.name))
+    return found
