@@ -1,5 +1,7 @@
 //! The command `bellwether`: parses, runs, and prints what went wrong once.
 
+#![expect(clippy::disallowed_methods, reason = "the clock of everything below is passed in from here")]
+
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use bellwether::{

@@ -10,7 +10,7 @@ pub mod webhook;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bellwether_probes::Mistake;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -153,15 +153,15 @@ impl Channels {
         }
     }
 
-    /// Sends an order. Has a deadline of its own; never retries. Webhooks need the process-wide TLS
-    /// provider of `rustls` to be installed before.
-    pub async fn send(&self, order: &Order) -> Outcome {
+    /// Sends an order at `now`, which is the time of a signature: that of the attempt, not of the order.
+    /// Has a deadline of its own; never retries. Webhooks need the process-wide TLS provider of
+    /// `rustls` to be installed before.
+    pub async fn send(&self, order: &Order, now: DateTime<Utc>) -> Outcome {
         match self.by_name.get(&order.channel) {
             Some(ChannelConfig::Folder(config)) => {
                 folder::send(config.path.as_deref().unwrap_or(&self.default_folder), order).await
             }
-            // A signature's time is that of the attempt, not of the order.
-            Some(ChannelConfig::Webhook(config)) => webhook::send(config, order, Utc::now()).await,
+            Some(ChannelConfig::Webhook(config)) => webhook::send(config, order, now).await,
             None => Outcome::not_delivered(format!(
                 "channel {:?} is not in the config any more; put it back, or cancel the booking",
                 order.channel

@@ -4,9 +4,10 @@
 //! The call itself runs in a child process ([`crate::worker`]): a decoder that crashes on what a
 //! far end sends takes only the child with it, and the memory of a call goes with the call.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use tokio::time::Instant;
 
 use crate::{
     Failure, Metric, Mistake, ProbeRun, Reading, Reason, RunContext,

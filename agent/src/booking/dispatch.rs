@@ -80,9 +80,10 @@ pub async fn run(
     seed: u64,
     cancel: impl Future<Output = ()>,
 ) {
+    let time = clock.clone();
     let send = move |order: Order| {
-        let channels = Arc::clone(&channels.borrow());
-        async move { channels.send(&order).await }
+        let (channels, now) = (Arc::clone(&channels.borrow()), time());
+        async move { channels.send(&order, now).await }
     };
     run_with(store, send, wake, settled, clock, seed, cancel).await;
 }

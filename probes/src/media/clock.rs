@@ -1,6 +1,8 @@
 //! The clock of one call: monotonic, counted from the call's start, with its relation to the wall
 //! clock in which the kernel stamps datagrams.
 
+#![expect(clippy::disallowed_methods, reason = "a shell: it measures on the clock")]
+
 use std::{
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},

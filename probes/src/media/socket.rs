@@ -2,6 +2,8 @@
 //! departures right before the system call. So delays are those of the path, even where this box
 //! is late to look (`SO_TIMESTAMPNS`, socket(7)).
 
+#![expect(clippy::disallowed_methods, reason = "a shell: it measures on the clock")]
+
 use std::{
     fmt,
     future::Future,

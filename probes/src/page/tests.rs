@@ -1,5 +1,7 @@
 //! The probe against small real servers on the loopback.
 
+#![expect(clippy::disallowed_methods, reason = "real connections take real time")]
+
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};

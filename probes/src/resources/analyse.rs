@@ -275,6 +275,7 @@ fn both<'a, K: Ord, V>(
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "an instant can only be had from the clock")]
     use std::time::{Duration, Instant};
 
     use super::{
