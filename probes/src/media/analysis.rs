@@ -172,8 +172,9 @@ mod tests {
             }
         };
         let late_pictures = |capture: &mut Capture| {
-            let often =
-                |packet: &&mut SentPacket| packet.stream == Stream::Video && packet.sequence / PER_FRAME % 10 == 0;
+            let often = |packet: &&mut SentPacket| {
+                packet.stream == Stream::Video && (packet.sequence / PER_FRAME).is_multiple_of(10)
+            };
             capture.sent.iter_mut().filter(often).for_each(|packet| packet.at = packet.at.map(|at| at + 16 * MS));
         };
         let drops = |capture: &mut Capture| capture.dropped = 1;
