@@ -1,8 +1,9 @@
 //! From a capture to readings: all analyses of one call, and whether they may be judged.
 //!
 //! The gates, in order:
-//! 1. **Run.** If the p99 of the 5 ms timer's lateness or the p95 of the sender's is above 5 ms, if
-//!    anything was dropped on this box or a twentieth was never sent, the run is `host_limited`; if
+//! 1. **Run.** If the p99 of the 5 ms timer's lateness is above 5 ms, or the p95 of the sender's is
+//!    above its least (encoding) by 5 ms for sound or 15 ms for pictures, if anything was dropped on
+//!    this box or a twentieth was never sent, the run is `host_limited`; if
 //!    the wall clock, from which kernel stamps are converted, jumped by more than 0.2 ms beside the
 //!    500 ppm by which NTP slews it, it is `clock_step`. No timing, loss or freeze is judged.
 //! 2. **Single stops.** If the box only once stood still for over 50 ms, the run is sound but for
@@ -113,8 +114,8 @@ mod tests {
     use crate::{
         Validity,
         media::{
-            capture::Stream,
-            fixture::{MS, SECOND, call, value},
+            capture::{SentPacket, Stream},
+            fixture::{MS, PER_FRAME, SECOND, call, value},
         },
     };
 
@@ -166,15 +167,22 @@ mod tests {
         let late_timer =
             |capture: &mut Capture| capture.overshoots.iter_mut().step_by(50).for_each(|late| *late = 6 * MS);
         let late_sender = |capture: &mut Capture| {
-            for packet in capture.sent.iter_mut().step_by(10) {
+            for packet in capture.sent.iter_mut().filter(|packet| packet.stream == Stream::Audio).step_by(10) {
                 packet.at = packet.at.map(|at| at + 6 * MS);
             }
+        };
+        let late_pictures = |capture: &mut Capture| {
+            let often = |packet: &&mut SentPacket| {
+                packet.stream == Stream::Video && (packet.sequence / PER_FRAME).is_multiple_of(10)
+            };
+            capture.sent.iter_mut().filter(often).for_each(|packet| packet.at = packet.at.map(|at| at + 16 * MS));
         };
         let drops = |capture: &mut Capture| capture.dropped = 1;
         let unsent = |capture: &mut Capture| capture.sent.iter_mut().step_by(15).for_each(|packet| packet.at = None);
         let few_pictures = |capture: &mut Capture| capture.frames_sent.retain(|frame| frame.counter % 10 != 0);
         let no_timer = |capture: &mut Capture| capture.overshoots.clear();
-        let cases: [&dyn Fn(&mut Capture); 6] = [&late_timer, &late_sender, &drops, &unsent, &few_pictures, &no_timer];
+        let cases: [&dyn Fn(&mut Capture); 7] =
+            [&late_timer, &late_sender, &late_pictures, &drops, &unsent, &few_pictures, &no_timer];
         for (i, disturb) in cases.into_iter().enumerate() {
             // The path is bad as well: that must not show.
             let mut capture = call(10, |packet| (packet.sequence % 5 != 0).then_some(400 * MS));
@@ -189,6 +197,15 @@ mod tests {
         let mut capture = clean();
         capture.overshoots.iter_mut().step_by(50).for_each(|late| *late = 4 * MS);
         capture.sent.iter_mut().step_by(50).for_each(|packet| packet.at = packet.at.map(|at| at + 20 * MS));
+        assert_eq!(analysed(&capture).inconclusive, None);
+    }
+
+    #[test]
+    fn encoding_slowly_but_evenly_is_not_lateness() {
+        let mut capture = clean();
+        for packet in capture.sent.iter_mut().filter(|packet| packet.stream == Stream::Video) {
+            packet.at = packet.at.map(|at| at + 12 * MS);
+        }
         assert_eq!(analysed(&capture).inconclusive, None);
     }
 

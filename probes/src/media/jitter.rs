@@ -9,8 +9,10 @@ use crate::{Label, Metric, Reading};
 
 /// A difference beyond this is a new time base of the far end, not jitter, in seconds.
 const NEW_BASE: f64 = 10.0;
-/// Updates of J below which its mean is of low confidence: it takes some 50 to settle.
-const FEWEST: u64 = 100;
+/// Updates of J until it has settled to within 5 %; they do not enter its mean.
+const SETTLING: usize = 48;
+/// Updates of J below which its mean is of low confidence.
+const FEWEST: u64 = 50;
 
 /// J averaged over the steady part of the call, and PDV above the smallest delay, by stream.
 pub fn readings(capture: &Capture) -> Vec<Reading> {
@@ -18,7 +20,9 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
     let mut readings = Vec::new();
     for stream in Stream::ALL {
         let course = interarrival(&capture.received, stream);
-        let steady: Vec<f64> = course.iter().filter(|(at, _)| *at >= capture.media_start).map(|(_, j)| *j).collect();
+        let settling = SETTLING.min(course.len() / 2);
+        let steady: Vec<f64> =
+            course.iter().skip(settling).filter(|(at, _)| *at >= capture.media_start).map(|(_, j)| *j).collect();
         if !steady.is_empty() {
             let n = steady.len() as u64;
             let mean = steady.iter().sum::<f64>() / n as f64;

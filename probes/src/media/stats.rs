@@ -140,7 +140,9 @@ fn wilson(hits: u64, n: u64) -> Option<(f64, f64)> {
     let centre = share + Z * Z / (2.0 * n);
     let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    Some((((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0)))
+    // At the ends the interval is known exactly; rounding would leave a trace.
+    let low = if hits == 0 { 0.0 } else { (centre - spread) / scale };
+    Some((low, if share < 1.0 { (centre + spread) / scale } else { 1.0 }))
 }
 
 /// The reading, marked as resting on too few samples.
@@ -158,7 +160,7 @@ fn labelled(reading: Reading, stream: Option<Stream>) -> Reading {
 
 /// Nanoseconds as seconds.
 pub(super) fn seconds(nanos: Nanos) -> f64 {
-    nanos as f64 * 1e-9
+    nanos as f64 / 1e9
 }
 
 #[cfg(test)]
@@ -206,6 +208,8 @@ mod tests {
             near(got_low, low);
             near(got_high, high);
         }
+        assert_eq!(wilson(0, 500).map(|(low, _)| low), Some(0.0));
+        assert_eq!(wilson(500, 500).map(|(_, high)| high), Some(1.0));
         assert_eq!(wilson(0, 0), None);
     }
 
