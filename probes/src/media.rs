@@ -203,3 +203,46 @@ pub(crate) async fn make_call(
     analysis::analyse(&capture, &mut run);
     run
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_right_and_values_carry_units() {
+        assert_eq!(config("{}"), Config::default());
+        assert!(Config::default().check().is_empty());
+        let rehearsal = r#"{"duration":"10 s","rehearsal":{"delay":"80 ms","loss":"2 %"}}"#;
+        let expected = Rehearsal { delay: Span(Duration::from_millis(80)), loss: 0.02 };
+        assert_eq!(config(rehearsal).rehearsal, expected);
+        assert!(serde_json::from_str::<Config>(r#"{"bitrate":1}"#).is_err());
+        assert!(serde_json::from_str::<Config>(r#"{"far_end":"nowhere"}"#).is_err());
+    }
+
+    #[test]
+    fn every_range_is_checked_and_the_message_says_what_was_found_and_expected() {
+        let all = r#"{"duration":2,"width":632,"height":361,"frame_rate":0,"video_bits_per_second":1,
+            "audio_bits_per_second":500000,"rehearsal":{"delay":"3 s","loss":0.9}}"#;
+        let mistakes: Vec<String> =
+            config(all).check().iter().map(|mistake| format!("{}: {}", mistake.key, mistake.message)).collect();
+        assert_eq!(
+            mistakes,
+            [
+                "duration: found 2 s, expected 3 s to 60 s",
+                "width: found 632, expected a multiple of 16 from 160 to 1920",
+                "height: found 361, expected an even number from 90 to 1088",
+                "frame_rate: found 0, expected 5 to 60",
+                "video_bits_per_second: found 1, expected 60000 to 8000000",
+                "audio_bits_per_second: found 500000, expected 12000 to 128000",
+                "rehearsal.delay: found 3 s, expected at most 2 s",
+                "rehearsal.loss: found 90 %, expected 0 to 50 %",
+            ]
+        );
+    }
+}

@@ -21,6 +21,8 @@ pub(crate) const LOOK_AHEAD: u32 = SAMPLE_RATE / 400 + SAMPLE_RATE / 250;
 
 /// The largest Opus packet of one frame (RFC 6716 §3.2.1).
 const MOST_BYTES: usize = 1275;
+/// Effort of the sound encoder, 0 to 10; what more would buy no marker needs.
+const COMPLEXITY: i32 = 5;
 /// Loss the encoder is told to expect: without any, it adds no in-band repair data. (The data is
 /// there for the sake of traffic like a lesson's; what `opus-rs` 0.1.40 puts into it is so much too
 /// loud that nothing here listens to it.)
@@ -46,6 +48,7 @@ impl SoundEncoder {
     pub(crate) fn new(bits_per_second: u32) -> Result<Self, CodecError> {
         let mut encoder = OpusEncoder::new(SAMPLE_RATE as i32, 1, Application::Voip).map_err(CodecError::Opus)?;
         encoder.bitrate_bps = i32::try_from(bits_per_second).unwrap_or(i32::MAX);
+        encoder.complexity = COMPLEXITY;
         encoder.use_inband_fec = true;
         encoder.packet_loss_perc = EXPECTED_LOSS_PERCENT;
         Ok(Self(Box::new(encoder)))

@@ -220,3 +220,86 @@ fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Arrival> {
     let told = ancillary(control.0.get(..header.msg_controllen as usize).unwrap_or_default());
     Ok(Arrival { length, from, at: told.arrived, overflow: told.overflow })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::{future::poll_fn, thread};
+
+    use super::{datagram::PacketId, *};
+    use crate::media::clock::Clock;
+
+    fn rtp(sequence: u16) -> Vec<u8> {
+        let [a, b] = sequence.to_be_bytes();
+        vec![0x80, 111, a, b, 0, 0, 0, 0, 0, 0, 0, 5, 1, 2, 3]
+    }
+
+    fn socket(log: Option<Arc<Log>>, impairment: Option<Arc<Impairment>>) -> (Arc<dyn AsyncUdpSocket>, SocketAddr) {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        (StampingRuntime { log, impairment }.wrap_udp_socket(socket).unwrap(), address)
+    }
+
+    async fn receive_one(socket: &Arc<dyn AsyncUdpSocket>) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 1500];
+        let mut meta = [RecvMeta::default()];
+        let count = poll_fn(|cx| socket.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut meta)).await.unwrap();
+        assert_eq!((count, meta[0].stride), (1, meta[0].len));
+        (buffer[..meta[0].len].to_vec(), meta[0].addr)
+    }
+
+    #[tokio::test]
+    async fn a_datagram_is_stamped_when_it_comes_not_when_it_is_read() {
+        let log = Arc::new(Log::new(Clock::start()));
+        let (socket, address) = socket(Some(Arc::clone(&log)), None);
+        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let slept = 20_000_000;
+        // The kernel takes a while to begin stamping after the first socket asked for it.
+        for sequence in 0..100 {
+            let before = log.clock().now();
+            sender.send_to(&rtp(sequence), address).unwrap();
+            thread::sleep(Duration::from_nanos(slept as u64));
+            let (bytes, from) = receive_one(&socket).await;
+            let read = log.clock().now();
+            assert_eq!((bytes, from), (rtp(sequence), sender.local_addr().unwrap()));
+            let at = log.take(PacketId { ssrc: 5, sequence }).unwrap();
+            assert!(before <= at && at <= read, "{before} {at} {read}");
+            if at <= read - slept {
+                return;
+            }
+        }
+        unreachable!("no datagram was stamped on arrival");
+    }
+
+    #[tokio::test]
+    async fn what_the_rehearsal_holds_back_counts_as_sent_when_it_was_meant_to() {
+        let log = Arc::new(Log::new(Clock::start()));
+        let delay = Duration::from_millis(30);
+        let impairment = Arc::new(Impairment::new(delay, 0.0, 1).unwrap());
+        let (sender, _) = socket(Some(Arc::clone(&log)), Some(impairment));
+        let arrivals = Arc::new(Log::new(*log.clock()));
+        let (receiver, to) = socket(Some(Arc::clone(&arrivals)), None);
+        let check = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[3; 12]].concat();
+        sender.send_to(&rtp(7), to).await.unwrap();
+        sender.send_to(&check, to).await.unwrap();
+        assert_eq!(receive_one(&receiver).await.0, check, "checks overtake held media");
+        assert_eq!(receive_one(&receiver).await.0, rtp(7));
+        let id = PacketId { ssrc: 5, sequence: 7 };
+        let taken = arrivals.take(id).unwrap() - log.sent(id).unwrap();
+        assert!(taken >= 30_000_000, "{taken} ns");
+    }
+
+    #[tokio::test]
+    async fn what_the_rehearsal_loses_counts_as_sent_and_never_arrives() {
+        let log = Arc::new(Log::new(Clock::start()));
+        let impairment = Arc::new(Impairment::new(Duration::ZERO, 1.0, 1).unwrap());
+        let (sender, _) = socket(Some(Arc::clone(&log)), Some(impairment));
+        let (receiver, to) = socket(None, None);
+        assert_eq!(sender.send_to(&rtp(8), to).await.unwrap(), rtp(8).len());
+        let report = [0x80, 200, 0, 1, 0, 0, 0, 5];
+        sender.send_to(&report, to).await.unwrap();
+        assert_eq!(receive_one(&receiver).await.0, report, "reports are never lost");
+        assert!(log.sent(PacketId { ssrc: 5, sequence: 8 }).is_some());
+    }
+}

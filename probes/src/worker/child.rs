@@ -51,7 +51,13 @@ fn serve() -> io::Result<()> {
 /// Waits for the end of the input. Whatever hangs by then must not keep the process.
 fn end_of_input(ended: &watch::Sender<bool>) {
     let mut rest = [0; 64];
-    while io::stdin().read(&mut rest).is_ok_and(|count| count > 0) {}
+    loop {
+        match io::stdin().read(&mut rest) {
+            Ok(count) if count > 0 => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => break,
+        }
+    }
     ended.send_replace(true);
     thread::sleep(GRACE);
     exit(1);

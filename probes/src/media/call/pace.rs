@@ -31,6 +31,9 @@ const MARKER_LENGTH: Nanos = 100_000_000;
 /// When a picture is due to be sent after it was taken, whatever its encoding took: so the lateness
 /// of sending is that of the box, not of the encoder.
 const ENCODING: Nanos = 10_000_000;
+/// Packets of one picture leave this far apart, at some 40 Mbit/s: a key frame has twenty, and as
+/// one burst they would measure queues that no lesson fills.
+const PACKET_GAP: Nanos = 250_000;
 /// A key frame at least this often, so that one lost beyond repair costs no more.
 const KEY_PERIOD: Nanos = 2_000_000_000;
 /// A key frame this long after the start: the very first packets of a call may be lost on paths
@@ -221,12 +224,13 @@ impl PictureSource {
             let key = keys.due(since as Nanos, pace.key_wanted.swap(false, Ordering::Relaxed));
             let encoded = Bytes::from(self.encoder.encode(&self.picture, since / 1_000_000, key)?);
             let due = captured + ENCODING;
-            sleep_until(pace.clock.instant(due));
             frames.push(SentFrame { counter, captured });
             let ticks = (counter * 90_000 / frame_rate) as u32;
             let payloads = payloader.payload(MOST_PAYLOAD, &encoded)?;
             let last = payloads.len().saturating_sub(1);
             for (i, payload) in payloads.into_iter().enumerate() {
+                let due = due + i as Nanos * PACKET_GAP;
+                sleep_until(pace.clock.instant(due));
                 packets.send(payload, ticks, i == last, due)?;
             }
         }
