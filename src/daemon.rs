@@ -51,10 +51,8 @@ use crate::{
     systemd, web,
 };
 
-/// A stop waits this long for a running call to say goodbye.
-const CALL_GOODBYE: Duration = Duration::from_millis(3500);
-/// And this long for everything else.
-const REST_GOODBYE: Duration = Duration::from_millis(1000);
+/// A stop waits this long for running calls and orders to end well.
+const GOODBYE: Duration = Duration::from_millis(4500);
 
 /// Everything that can happen to the daemon.
 #[derive(Debug)]
@@ -177,31 +175,40 @@ impl<C: Clock> Daemon<C> {
     fn beat(&mut self) {
         let now = (self.clock)();
         for name in self.plan.due(now) {
-            self.enqueue(&name);
-        }
-        self.start_pools();
-    }
-
-    fn enqueue(&mut self, name: &str) {
-        let Some(slot) = self.plan.slots.get_mut(name) else { return };
-        let pool = pool::Name::of(slot.entry.config.kind());
-        let Some(pool) = self.pools.get_mut(&pool) else { return };
-        match slot.probe.take_if(|_| !pool.holds(name)) {
-            Some(probe) => pool.push(Job {
-                name: name.to_owned(),
-                generation: slot.generation,
-                probe,
-                timeout: slot.entry.timeout,
-                seed: self.random.u64(..),
-                queued_at: Instant::now(),
-            }),
-            None => {
+            if !self.enqueue(&name) {
                 tracing::warn!(probe = name, "still busy with its last run, this one is left out");
-                if let Some(status) = self.plan.status.get_mut(name) {
+                if let Some(status) = self.plan.status.get_mut(&name) {
                     status.skip(Skip::Busy, 1);
                 }
             }
         }
+        self.start_pools();
+    }
+
+    /// Puts a probe into its pool, unless it is there already.
+    fn enqueue(&mut self, name: &str) -> bool {
+        let Some(slot) = self.plan.slots.get_mut(name) else { return false };
+        let pool = pool::Name::of(slot.entry.config.kind());
+        let Some(pool) = self.pools.get_mut(&pool) else { return false };
+        let Some(probe) = slot.probe.take_if(|_| !pool.holds(name)) else { return false };
+        pool.push(Job {
+            name: name.to_owned(),
+            generation: slot.generation,
+            probe,
+            timeout: slot.entry.timeout,
+            seed: self.random.u64(..),
+            queued_at: Instant::now(),
+        });
+        true
+    }
+
+    /// Runs every probe that is not busy, beside its schedule.
+    fn run_all_soon(&mut self) {
+        let names: Vec<String> = self.plan.slots.keys().cloned().collect();
+        for name in names {
+            self.enqueue(&name);
+        }
+        self.start_pools();
     }
 
     fn start_pools(&mut self) {
@@ -243,6 +250,10 @@ impl<C: Clock> Daemon<C> {
                 if !conclusion.orders.is_empty() {
                     self.orders_due.notify_one();
                 }
+                if !conclusion.changes.is_empty() {
+                    // What a new version did to the room should not wait for the schedule.
+                    self.run_all_soon();
+                }
             }
             Err(error) => {
                 self.commit_failures += 1;
@@ -251,6 +262,10 @@ impl<C: Clock> Daemon<C> {
                     "the inspection could not be written; nothing was booked"
                 );
             }
+        }
+        // A few rows at a time, and never fewer than are added.
+        if let Err(error) = self.store.prune(now).await {
+            tracing::error!(error = report::chain(&error), "the ledger could not be pruned");
         }
         self.count_orders().await;
         self.publish();
@@ -357,14 +372,12 @@ impl<C: Clock> Daemon<C> {
         systemd::stopping();
         tracing::info!("stopping");
         self.cancel.send_replace(true);
+        let mut pools = std::mem::take(&mut self.pools);
         let calls = async {
-            for pool in self.pools.values_mut() {
+            for pool in pools.values_mut() {
                 pool.drained().await;
             }
         };
-        if tokio::time::timeout(CALL_GOODBYE, calls).await.is_err() {
-            tracing::warn!("a run did not end in time and was left");
-        }
         let rest = async {
             // Orders under way may still come back, and are written down until the dispatcher ends.
             while let Some(settled) = inputs.settled.recv().await {
@@ -375,8 +388,9 @@ impl<C: Clock> Daemon<C> {
                 web.stop().await;
             }
         };
-        if tokio::time::timeout(REST_GOODBYE, rest).await.is_err() {
-            tracing::warn!("an order or a reader did not end in time; the order is repeated with the same key");
+        let goodbye = async { tokio::join!(calls, rest) };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            tracing::warn!("a call, an order or a reader did not end in time; an order is repeated with the same key");
         }
     }
 }

@@ -172,11 +172,7 @@ impl<C: Clock> Daemon<C> {
             watchdog: systemd::watchdog_period(),
         };
         // The first inspection follows at once: a box that was just started has something to tell.
-        let names: Vec<String> = daemon.plan.slots.keys().cloned().collect();
-        for name in names {
-            daemon.enqueue(&name);
-        }
-        daemon.start_pools();
+        daemon.run_all_soon();
         systemd::ready(&daemon.status_line());
         Ok((daemon, Inputs { beats, passes, settled }))
     }
