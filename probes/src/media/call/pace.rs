@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::h264::is_picture_data;
 use crate::media::{
+    Config,
     capture::{Nanos, SentFrame, SentMarker, SentPacket, Stream},
     clock::{Clock, sleep_until},
     codec::{CodecError, Picture, PictureEncoder, SOUND_FRAME, SoundEncoder},
@@ -129,6 +130,33 @@ impl<'a> Packets<'a> {
     }
 }
 
+/// Our media, ready to be sent.
+pub(super) struct Sources {
+    pub(super) sound: SoundSource,
+    pub(super) pictures: PictureSource,
+    /// Number of our pictures in their time code.
+    pub(super) stream_number: u8,
+}
+
+impl Sources {
+    /// Makes ready what `config` asks for.
+    pub(super) fn new(config: &Config, random: &mut fastrand::Rng) -> Result<Self, CodecError> {
+        let stream_number = random.u8(..64);
+        let format = PictureFormat {
+            width: config.width as usize,
+            height: config.height as usize,
+            frame_rate: config.frame_rate,
+            bits_per_second: config.video_bits_per_second,
+            stream_number,
+        };
+        Ok(Self {
+            sound: SoundSource::new(config.audio_bits_per_second, random.fork())?,
+            pictures: PictureSource::new(format, random.fork())?,
+            stream_number,
+        })
+    }
+}
+
 /// The test sound, ready to be sent.
 pub(super) struct SoundSource {
     encoder: SoundEncoder,
@@ -138,7 +166,7 @@ pub(super) struct SoundSource {
 
 impl SoundSource {
     /// Makes ready; the dither is drawn from `random`.
-    pub(super) fn new(bits_per_second: u32, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+    fn new(bits_per_second: u32, mut random: fastrand::Rng) -> Result<Self, CodecError> {
         let source = sound::Source::new(random.fork());
         Ok(Self { encoder: SoundEncoder::new(bits_per_second)?, source, random })
     }
@@ -171,14 +199,14 @@ impl SoundSource {
 
 /// What the pictures are to be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PictureFormat {
-    pub(super) width: usize,
-    pub(super) height: usize,
+struct PictureFormat {
+    width: usize,
+    height: usize,
     /// Pictures per second.
-    pub(super) frame_rate: u32,
-    pub(super) bits_per_second: u32,
+    frame_rate: u32,
+    bits_per_second: u32,
     /// Number of the stream in the time code.
-    pub(super) stream_number: u8,
+    stream_number: u8,
 }
 
 /// The test picture, ready to be sent.
@@ -192,7 +220,7 @@ pub(super) struct PictureSource {
 
 impl PictureSource {
     /// Makes ready, which takes the time of several pictures.
-    pub(super) fn new(format: PictureFormat, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+    fn new(format: PictureFormat, mut random: fastrand::Rng) -> Result<Self, CodecError> {
         let source = picture::Source::new(format.width, format.height, random.u64(..));
         let (width, height) = source.size();
         Ok(Self {
