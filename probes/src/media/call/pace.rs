@@ -33,7 +33,8 @@ const MARKER_LENGTH: Nanos = 100_000_000;
 /// of sending is that of the box, not of the encoder.
 const ENCODING: Nanos = 10_000_000;
 /// Packets of one picture leave this far apart, at some 40 Mbit/s: a key frame has twenty, and as
-/// one burst they would measure queues that no lesson fills.
+/// one burst they would measure queues that no lesson fills. Closer where they would fill more
+/// than half of the time to the next picture.
 const PACKET_GAP: Nanos = 250_000;
 /// A key frame at least this often, so that one lost beyond repair costs no more.
 const KEY_PERIOD: Nanos = 2_000_000_000;
@@ -256,8 +257,9 @@ impl PictureSource {
             let ticks = (counter * 90_000 / frame_rate) as u32;
             let payloads = payloader.payload(MOST_PAYLOAD, &encoded)?;
             let last = payloads.len().saturating_sub(1);
+            let gap = PACKET_GAP.min(500_000_000 / frame_rate as Nanos / (last as Nanos + 1));
             for (i, payload) in payloads.into_iter().enumerate() {
-                let due = due + i as Nanos * PACKET_GAP;
+                let due = due + i as Nanos * gap;
                 sleep_until(pace.clock.instant(due));
                 packets.send(payload, ticks, i == last, due)?;
             }
