@@ -6,6 +6,7 @@
 use std::{
     fs,
     io::{Read, Write},
+    os::unix::fs::symlink,
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     thread,
@@ -21,7 +22,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+/// Under this name the binary is a worker that hangs.
+const HUNG: &str = "hung";
+
 fn main() -> ExitCode {
+    if std::env::args().next().is_some_and(|name| name.ends_with(HUNG)) {
+        thread::sleep(Duration::from_secs(600));
+    }
     if std::env::args().nth(1).as_deref() == Some(worker::ARGUMENT) {
         return worker::main();
     }
@@ -31,6 +38,7 @@ fn main() -> ExitCode {
         what_is_no_worker_is_a_failure_of_ours().await;
         a_cancelled_call_ends_soon().await;
         a_call_past_its_deadline_ends_before_the_frame_around_it().await;
+        a_worker_that_hangs_is_killed().await;
         a_dropped_run_leaves_no_child().await;
     });
     a_child_ends_by_itself_when_its_input_ends_or_it_is_told_to();
@@ -77,6 +85,16 @@ fn children() -> usize {
     let tasks = fs::read_dir("/proc/self/task").expect("proc").flatten();
     let text = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     text.map(|children| children.split_whitespace().count()).sum()
+}
+
+/// A killed child is waited for in the background.
+async fn no_child_is_left() {
+    let gone = async {
+        while children() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(timeout(Duration::from_secs(20), gone).await.is_ok(), "a child is left");
 }
 
 async fn a_call_yields_readings_progress_and_a_capture() {
@@ -151,16 +169,22 @@ async fn a_call_past_its_deadline_ends_before_the_frame_around_it() {
     assert_eq!(children(), 0);
 }
 
+async fn a_worker_that_hangs_is_killed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hung = folder.path().join(HUNG);
+    symlink(this_binary(), &hung).expect("a link");
+    let frame = frame(hung, Duration::from_secs(90));
+    frame.cancel.send_replace(true);
+    let run = probe(3).run(&frame.context).await;
+    assert_eq!(run.failure.map(|failure| failure.reason), Some(Reason::Cancelled));
+    no_child_is_left().await;
+}
+
 async fn a_dropped_run_leaves_no_child() {
     let frame = frame(this_binary(), Duration::from_secs(30));
     let cut = timeout(Duration::from_millis(1500), probe(60).run(&frame.context)).await;
     assert!(cut.is_err(), "dropped while it ran");
-    let gone = async {
-        while children() > 0 {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    assert!(timeout(Duration::from_secs(5), gone).await.is_ok(), "the child was killed and waited for");
+    no_child_is_left().await;
 }
 
 /// As after the sudden death of its parent, and as at the end of a session.

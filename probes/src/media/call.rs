@@ -25,7 +25,6 @@ use super::{
     Config,
     capture::{Capture, Nanos, Phase, ReceivedPacket, Stream},
     clock::Clock,
-    codec::CodecError,
     file,
     peer::{Event, Peer},
     rendezvous::Rendezvous,
@@ -33,7 +32,7 @@ use super::{
 };
 use crate::{Failure, Reason};
 use listen::{Heard, Inlet, Listener};
-use pace::{Pace, PictureFormat, PictureSource, Sent, SoundSource};
+use pace::{Pace, Sent, Sources};
 
 mod h264;
 mod listen;
@@ -73,32 +72,6 @@ pub(crate) async fn call(order: &Order<'_>, end: impl Future<Output = Failure>) 
     };
     call.close().await;
     result
-}
-
-/// Our media, ready to be sent.
-struct Sources {
-    sound: SoundSource,
-    pictures: PictureSource,
-    /// Number of our pictures in their time code.
-    stream_number: u8,
-}
-
-impl Sources {
-    fn new(config: &Config, random: &mut fastrand::Rng) -> Result<Self, CodecError> {
-        let stream_number = random.u8(..64);
-        let format = PictureFormat {
-            width: config.width as usize,
-            height: config.height as usize,
-            frame_rate: config.frame_rate,
-            bits_per_second: config.video_bits_per_second,
-            stream_number,
-        };
-        Ok(Self {
-            sound: SoundSource::new(config.audio_bits_per_second, random.fork())?,
-            pictures: PictureSource::new(format, random.fork())?,
-            stream_number,
-        })
-    }
 }
 
 /// A call under way. It owns both ends, so that they are closed however it goes.
@@ -277,7 +250,7 @@ impl<'a> Call<'a> {
             heard.packets.iter().map(|(id, packet)| (*id, packet)).collect();
         let repeats = left.repeats.iter().filter_map(|(id, at)| {
             let packet = known.get(id)?;
-            Some(ReceivedPacket { at: *at, ..(*packet).clone() })
+            Some(ReceivedPacket { at: *at, seen: *at, ..(*packet).clone() })
         });
         let mut received: Vec<ReceivedPacket> = repeats.collect();
         received.extend(heard.packets.iter().map(|(_, packet)| packet.clone()));

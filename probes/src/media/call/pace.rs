@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::h264::is_picture_data;
 use crate::media::{
+    Config,
     capture::{Nanos, SentFrame, SentMarker, SentPacket, Stream},
     clock::{Clock, sleep_until},
     codec::{CodecError, Picture, PictureEncoder, SOUND_FRAME, SoundEncoder},
@@ -32,7 +33,8 @@ const MARKER_LENGTH: Nanos = 100_000_000;
 /// of sending is that of the box, not of the encoder.
 const ENCODING: Nanos = 10_000_000;
 /// Packets of one picture leave this far apart, at some 40 Mbit/s: a key frame has twenty, and as
-/// one burst they would measure queues that no lesson fills.
+/// one burst they would measure queues that no lesson fills. Closer where they would fill more
+/// than half of the time to the next picture.
 const PACKET_GAP: Nanos = 250_000;
 /// A key frame at least this often, so that one lost beyond repair costs no more.
 const KEY_PERIOD: Nanos = 2_000_000_000;
@@ -129,6 +131,33 @@ impl<'a> Packets<'a> {
     }
 }
 
+/// Our media, ready to be sent.
+pub(super) struct Sources {
+    pub(super) sound: SoundSource,
+    pub(super) pictures: PictureSource,
+    /// Number of our pictures in their time code.
+    pub(super) stream_number: u8,
+}
+
+impl Sources {
+    /// Makes ready what `config` asks for.
+    pub(super) fn new(config: &Config, random: &mut fastrand::Rng) -> Result<Self, CodecError> {
+        let stream_number = random.u8(..64);
+        let format = PictureFormat {
+            width: config.width as usize,
+            height: config.height as usize,
+            frame_rate: config.frame_rate,
+            bits_per_second: config.video_bits_per_second,
+            stream_number,
+        };
+        Ok(Self {
+            sound: SoundSource::new(config.audio_bits_per_second, random.fork())?,
+            pictures: PictureSource::new(format, random.fork())?,
+            stream_number,
+        })
+    }
+}
+
 /// The test sound, ready to be sent.
 pub(super) struct SoundSource {
     encoder: SoundEncoder,
@@ -138,7 +167,7 @@ pub(super) struct SoundSource {
 
 impl SoundSource {
     /// Makes ready; the dither is drawn from `random`.
-    pub(super) fn new(bits_per_second: u32, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+    fn new(bits_per_second: u32, mut random: fastrand::Rng) -> Result<Self, CodecError> {
         let source = sound::Source::new(random.fork());
         Ok(Self { encoder: SoundEncoder::new(bits_per_second)?, source, random })
     }
@@ -171,14 +200,14 @@ impl SoundSource {
 
 /// What the pictures are to be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PictureFormat {
-    pub(super) width: usize,
-    pub(super) height: usize,
+struct PictureFormat {
+    width: usize,
+    height: usize,
     /// Pictures per second.
-    pub(super) frame_rate: u32,
-    pub(super) bits_per_second: u32,
+    frame_rate: u32,
+    bits_per_second: u32,
     /// Number of the stream in the time code.
-    pub(super) stream_number: u8,
+    stream_number: u8,
 }
 
 /// The test picture, ready to be sent.
@@ -192,7 +221,7 @@ pub(super) struct PictureSource {
 
 impl PictureSource {
     /// Makes ready, which takes the time of several pictures.
-    pub(super) fn new(format: PictureFormat, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+    fn new(format: PictureFormat, mut random: fastrand::Rng) -> Result<Self, CodecError> {
         let source = picture::Source::new(format.width, format.height, random.u64(..));
         let (width, height) = source.size();
         Ok(Self {
@@ -228,8 +257,9 @@ impl PictureSource {
             let ticks = (counter * 90_000 / frame_rate) as u32;
             let payloads = payloader.payload(MOST_PAYLOAD, &encoded)?;
             let last = payloads.len().saturating_sub(1);
+            let gap = PACKET_GAP.min(500_000_000 / frame_rate as Nanos / (last as Nanos + 1));
             for (i, payload) in payloads.into_iter().enumerate() {
-                let due = due + i as Nanos * PACKET_GAP;
+                let due = due + i as Nanos * gap;
                 sleep_until(pace.clock.instant(due));
                 packets.send(payload, ticks, i == last, due)?;
             }
