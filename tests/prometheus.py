@@ -80,13 +80,19 @@ def lint(page):
 def test_the_page_has_media_resources_page_and_versions():
     with daemon_with_a_page() as daemon:
         page = inspected(daemon)
-        for wanted in ("media_connect_seconds", "media_round_trip_seconds", "media_packet_delay_seconds",
-                       "media_audio_delay_seconds", "media_video_delay_seconds", "media_jitter_seconds",
-                       "media_delay_variation_seconds", "media_loss_ratio", "media_skew_seconds",
-                       "media_frame_rate_hertz", "media_freeze_ratio", "media_sender_lateness_seconds",
-                       "cpu_utilization_ratio", "memory_utilization_ratio", "disk_utilization_ratio",
-                       "page_response_seconds", "page_success", "component_info", "build_info", "room_info"):
-            assert f"\nbellwether_{wanted}" in page, f"{wanted} is missing"
+        wanted = ["media_success", "media_sender_lateness_seconds", "media_timer_overshoot_seconds",
+                  "cpu_utilization_ratio", "memory_utilization_ratio", "disk_utilization_ratio",
+                  "page_response_seconds", "page_success", "component_info", "build_info", "room_info"]
+        timing = ["media_connect_seconds", "media_round_trip_seconds", "media_packet_delay_seconds",
+                  "media_audio_delay_seconds", "media_video_delay_seconds", "media_jitter_seconds",
+                  "media_delay_variation_seconds", "media_loss_ratio", "media_skew_seconds",
+                  "media_frame_rate_hertz", "media_freeze_ratio"]
+        # A box that was too busy to measure shows no timing at all.
+        busy = daemon.metric('bellwether_probe_inconclusive_total{probe="call"}')
+        for name in wanted + ([] if busy else timing):
+            assert f"\nbellwether_{name}" in page, f"{name} is missing"
+        for name in timing if busy else []:
+            assert f"\nbellwether_{name}" not in page, f"{name} is shown of an inconclusive call"
         assert daemon.get("/-/healthy") and daemon.get("/-/ready")
         daemon.stop()
 
@@ -104,7 +110,7 @@ def test_the_call_is_dtls_and_srtp_both_ways_between_two_sockets():
         tcpdump.stderr.close()
         seen = kinds_by_direction(capture.read_bytes())
         pairs = [(a, b) for a, b in seen if a < b and {"dtls", "srtp"} <= seen[a, b] and {"dtls", "srtp"} <= seen.get((b, a), set())]
-        assert len(pairs) == 1, f"found {dict(seen)}"
+        assert pairs, f"found {dict(seen)}"
         daemon.stop()
 
 

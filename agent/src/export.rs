@@ -225,7 +225,7 @@ fn about(families: &mut Families, snapshot: &Snapshot) {
     for (component, known) in &snapshot.versions {
         let labels = [("component", &**component), ("version", &*known.version)];
         families.gauge("bellwether_component_info", "A component of the room and its version.", &labels, 1.0);
-        let name = "bellwether_component_version_since_timestamp_seconds";
+        let name = "bellwether_version_since_timestamp_seconds";
         families.gauge(name, "When the component's version was first seen.", &labels[..1], instant(known.since));
     }
 }
