@@ -1,7 +1,7 @@
 //! The worker: a short-lived child of this program that runs one task and hands back plain data.
 //! What crashes there, or grows, goes with it.
 //!
-//! The child reads one line of JSON, a [`Job`], and writes lines of JSON: what it is doing, and at
+//! The child reads one line of JSON, its job, and writes lines of JSON: what it is doing, and at
 //! last the finished run. It ends early when its input ends, so that it never outlives its parent.
 
 use std::path::PathBuf;

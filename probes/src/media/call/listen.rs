@@ -101,8 +101,6 @@ pub(super) struct Heard {
     pub(super) frames: Vec<DecodedFrame>,
     pub(super) markers: Vec<HeardMarker>,
     pub(super) first_sound: Option<Nanos>,
-    /// Access units or sound packets that no decoder could use.
-    pub(super) undecodable: u64,
 }
 
 /// A packet on its way through the reorder buffer.
@@ -186,7 +184,7 @@ impl Listener {
                     self.heard.first_sound.get_or_insert_with(|| self.clock.now());
                     self.heard.markers.extend(found);
                 }
-                Err(error) => self.cannot_decode(&error),
+                Err(error) => not_decoded(&error),
             }
         }
         while let Some(next) = self.buffers[Stream::Video as usize].pop(now) {
@@ -202,7 +200,6 @@ impl Listener {
         match self.assembler.push(&packet.payload, packet.header.timestamp, packet.header.marker) {
             Assembled::Partial => {}
             Assembled::Useless => {
-                self.heard.undecodable += 1;
                 self.request_key_frame();
             }
             Assembled::Whole(unit) => {
@@ -213,7 +210,7 @@ impl Listener {
                     Ok(read) => self.recognise(read.flatten()),
                     Err(error) => {
                         self.assembler.decoder_failed();
-                        self.cannot_decode(&error);
+                        not_decoded(&error);
                         self.request_key_frame();
                     }
                 }
@@ -232,11 +229,6 @@ impl Listener {
         self.heard.frames.push(DecodedFrame { counter, at, completed: self.completed, torn: read.torn });
     }
 
-    fn cannot_decode(&mut self, error: &CodecError) {
-        self.heard.undecodable += 1;
-        tracing::debug!(error = error as &dyn std::error::Error, "not decoded");
-    }
-
     fn request_key_frame(&mut self) {
         let now = self.clock.now();
         if self.requested.is_some_and(|requested| now - requested < REQUEST_PAUSE) {
@@ -247,4 +239,8 @@ impl Listener {
             self.runtime.block_on(requests.send());
         }
     }
+}
+
+fn not_decoded(error: &CodecError) {
+    tracing::debug!(error = error as &dyn std::error::Error, "not decoded");
 }
