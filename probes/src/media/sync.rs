@@ -1,10 +1,8 @@
 //! Sound against picture.
 
-use std::collections::HashMap;
-
 use super::{
     capture::{Capture, Nanos, Stream},
-    delay::{frames, markers},
+    delay::{carriers, frames, markers},
     stats::{Sample, Stat, low_confidence, seconds},
 };
 use crate::{Metric, Reading};
@@ -43,21 +41,11 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
     vec![if enough { reading } else { low_confidence(reading) }]
 }
 
-/// Media time between two markers, in units of the RTP clock of the sound.
-const MARKER_PERIOD: u32 = 48_000;
-
 /// Median time from a marker's first sample until the packet that carries it was sent, in seconds.
-/// The first packet of the track carries the beginning of the signal, where marker 0 stands.
 fn own_sound(capture: &Capture) -> Option<f64> {
-    let audio = || capture.sent.iter().filter(|packet| packet.stream == Stream::Audio);
-    let origin = audio().min_by_key(|packet| packet.sequence)?.rtp_time;
-    let sent: HashMap<u32, Nanos> =
-        audio().filter_map(|packet| Some((packet.rtp_time.wrapping_sub(origin), packet.at?))).collect();
+    let carriers = carriers(capture);
     let steady = capture.markers_sent.iter().filter(|marker| marker.generated >= capture.media_start);
-    let wait = steady.filter_map(|marker| {
-        let place = u32::try_from(marker.index).ok()?.checked_mul(MARKER_PERIOD)?;
-        Some(seconds(sent.get(&place)? - marker.generated))
-    });
+    let wait = steady.filter_map(|marker| Some(seconds(carriers.get(&marker.index)?.at? - marker.generated)));
     wait.collect::<Sample>().quantile(Stat::P50)
 }
 
