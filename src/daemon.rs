@@ -48,7 +48,7 @@ pub use self::{
 use crate::{
     Clock,
     config::{self, Config},
-    systemd, web,
+    memory, systemd, web,
 };
 
 /// A stop waits this long for running calls and orders to end well.
@@ -158,6 +158,8 @@ struct Daemon<C> {
     /// Its beats end with it.
     _heart: tokio_cron_scheduler::JobScheduler,
     watchdog: Option<Duration>,
+    /// Whether a start or a reload lies behind, whose memory was not handed back yet.
+    settling: bool,
 }
 
 impl<C: Clock> Daemon<C> {
@@ -174,6 +176,9 @@ impl<C: Clock> Daemon<C> {
     /// Starts what is due. A probe that still waits or runs is not started again: it is counted.
     fn beat(&mut self) {
         let now = (self.clock)();
+        if std::mem::take(&mut self.settling) {
+            memory::hand_back();
+        }
         for name in self.plan.due(now) {
             if !self.enqueue(&name) {
                 tracing::warn!(probe = name, "still busy with its last run, this one is left out");
@@ -332,6 +337,7 @@ impl<C: Clock> Daemon<C> {
         )));
         self.memory = adopt(&self.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
         self.config = new;
+        self.settling = true;
         self.orders_due.notify_one();
         Ok(())
     }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod heartbeat;
 pub mod inspect;
+pub mod memory;
 pub mod systemd;
 pub mod table;
 pub mod web;

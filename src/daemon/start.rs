@@ -170,6 +170,7 @@ impl<C: Clock> Daemon<C> {
             cancel,
             _heart: heart,
             watchdog: systemd::watchdog_period(),
+            settling: true,
         };
         // The first inspection follows at once: a box that was just started has something to tell.
         daemon.run_all_soon();
