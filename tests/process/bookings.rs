@@ -128,11 +128,15 @@ fn a_restart_alone_asks_for_nothing_again() {
     daemon.wait_for_metric("bellwether_bookings{state=\"requested\"}", 1.0, SOON);
     daemon.stop();
     let first = fs::read(folder.join("booking.json")).expect("a file");
-    for _ in 0..2 {
+    for killed in [true, false] {
         let daemon = home.start();
         daemon.wait_for_runs("box", 1.0, SOON);
         assert_eq!(daemon.metric("bellwether_bookings{state=\"requested\"}"), Some(1.0));
-        daemon.stop();
+        if killed {
+            drop(daemon)
+        } else {
+            daemon.stop()
+        }
         assert_eq!(home.bookings().len(), 1);
         assert_eq!(fs::read_dir(folder.join("orders")).expect("a folder").count(), 1);
         assert_eq!(fs::read(folder.join("booking.json")).expect("a file"), first);

@@ -13,14 +13,14 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::http;
+use crate::{http, processes};
 
 /// How long anything is waited for that should happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// How long something is waited for that happens with the next scheduled run, at most a minute off.
 pub(crate) const NEXT_RUN: Duration = Duration::from_secs(100);
 /// How long a stop may take: the issue's own bound.
-pub(crate) const STOP: Duration = Duration::from_secs(5);
+const STOP: Duration = Duration::from_secs(5);
 
 /// No call: for tests that are about something else.
 pub(crate) const NO_CALL: &str = "[probe.call]\nenabled = false\n";
@@ -111,7 +111,9 @@ impl Home {
 
     /// Starts the daemon and waits until it listens.
     pub(crate) fn start(&self) -> Daemon {
-        Daemon::start(self.command([]))
+        let mut command = self.command([]);
+        command.env(processes::MARK, self.path());
+        Daemon::start(command)
     }
 
     /// Starts what is not to start, and returns how it ended.
@@ -275,20 +277,26 @@ impl Daemon {
         after.1 == before.1
     }
 
-    /// Asks it to stop; how it ended, and after what time.
-    pub(crate) fn terminate(&mut self) -> (ExitStatus, Duration) {
+    /// Sends it a signal that ends it; how it ended, and after what time.
+    fn end(&mut self, signal: libc::c_int) -> (ExitStatus, Duration) {
         let asked = Instant::now();
-        self.signal(libc::SIGTERM);
+        self.signal(signal);
         let status = wait_for("the end", SOON, || self.child.try_wait().expect("our own child"));
+        self.reader.take().map(JoinHandle::join);
         (status, asked.elapsed())
     }
 
     /// Stops it as systemd would; it ends well.
-    pub(crate) fn stop(mut self) -> Vec<String> {
-        let (status, _) = self.terminate();
-        self.reader.take().map(JoinHandle::join);
+    pub(crate) fn stop(mut self) {
+        let (status, _) = self.end(libc::SIGTERM);
         assert!(status.success(), "ended with {status}");
-        self.lines()
+    }
+
+    /// Stops it in the middle of something; it ends well and in time.
+    pub(crate) fn stops_in_time(mut self, signal: libc::c_int) {
+        let (status, took) = self.end(signal);
+        assert!(status.success(), "ended with {status}");
+        assert!(took < STOP, "it took {took:?}");
     }
 }
 

@@ -11,6 +11,7 @@
     clippy::unwrap_used,
     reason = "a test ends when something is not as it should be"
 )]
+#![allow(clippy::disallowed_methods, reason = "waits end, and a stop is timed")]
 
 mod bookings;
 mod commands;
@@ -18,6 +19,7 @@ mod daemon;
 mod disk;
 mod http;
 mod inspect;
+mod processes;
 mod reload;
 mod start;
 mod stop;

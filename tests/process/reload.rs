@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs};
 use crate::{
     daemon::{Daemon, Home, NEXT_RUN, NO_CALL, SOON, wait_for},
     http::{self, Page},
+    processes,
 };
 
 fn runs(daemon: &Daemon, probe: &str) -> Option<f64> {
@@ -35,6 +36,7 @@ fn a_reload_amid_a_call_and_a_fetch_keeps_what_it_does_not_change() {
     page.set_open(false);
     let asked = page.asked();
     wait_for("the next fetch", NEXT_RUN, || (page.asked() > asked).then_some(()));
+    wait_for("the next call", SOON, || (!processes::calls(&home).is_empty()).then_some(()));
     let counted = |probe| runs(&daemon, probe);
     let counts: Vec<_> = probes.iter().map(|probe| counted(probe)).collect();
 

@@ -112,7 +112,7 @@ fn a_slow_receiver_holds_up_neither_the_folder_nor_the_page() {
     receiver.wait_for(1, SOON);
     daemon.wait_for_metric("bellwether_orders{channel=\"folder\",state=\"done\"}", 1.0, SOON);
     assert_eq!(daemon.metric("bellwether_orders{channel=\"vendor\",state=\"inflight\"}"), Some(1.0));
-    daemon.stop();
+    daemon.stops_in_time(libc::SIGTERM);
     // Cut short, it may have arrived: it is repeated with the same key.
     let daemon = home.start();
     receiver.wait_for(2, SOON);
