@@ -2,8 +2,9 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,6 +38,7 @@ impl Sqlite {
     /// Opens or makes the database; see [`crate::store::Store::open`].
     pub(in crate::store) async fn open(path: &Path, now: DateTime<Utc>, ledger_id: &str) -> Result<Self, StoreError> {
         let lock = lock(path)?;
+        keep_private(path)?;
         let connection = options(path).create_if_missing(true).connect().await.map_err(|error| failed(path, error))?;
         let mut database = Self { path: path.to_owned(), connection, lock: Some(lock) };
         match database.prepare(ledger_id).await {
@@ -198,16 +200,35 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     let folder = folder(path);
     let refused = |source| StoreError::Folder { folder: folder.to_owned(), source };
     let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder).map_err(refused)?;
+    builder.mode(0o700).recursive(true).create(folder).map_err(refused)?;
     let path = folder.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(refused)?;
+    let file = private().open(&path).map_err(refused)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),
         Err(TryLockError::Error(source)) => Err(refused(source)),
     }
+}
+
+/// Makes the file, unless it is there, and takes it out of the reach of those who are neither its owner
+/// nor of its group: a school's contacts are in it. SQLite gives its log and index the same mode.
+fn keep_private(path: &Path) -> Result<(), StoreError> {
+    let private = || -> io::Result<()> {
+        let file = private().open(path)?;
+        let mode = file.metadata()?.permissions().mode();
+        if mode & 0o007 != 0 {
+            file.set_permissions(Permissions::from_mode(mode & 0o770))?;
+        }
+        Ok(())
+    };
+    private().map_err(|source| StoreError::Folder { folder: folder(path).to_owned(), source })
+}
+
+/// Opens without reading, and makes what is not there.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o640);
+    options
 }
 
 /// Renames the file with its log and index; returns the file's new name. Never overwrites.

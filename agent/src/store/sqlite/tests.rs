@@ -78,13 +78,21 @@ async fn the_connection_is_set_up_as_promised() {
     }
 }
 
-#[cfg(unix)]
 #[tokio::test]
-async fn a_new_folder_is_for_its_owner_alone() {
+async fn what_is_new_is_not_for_everybody_and_what_is_old_is_closed_to_them() {
     use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let (_folder, path) = place();
-    made(&path).await;
-    assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    for _ in 0..2 {
+        let (store, _) = Store::open(&path, at(0), "ledger").await.unwrap();
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        for name in names(&path) {
+            assert_eq!(mode(&path.with_file_name(&name)) & 0o007, 0, "{name}");
+        }
+        store.close().await;
+        // As an umask of 022 once left it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
 }
 
 #[tokio::test]

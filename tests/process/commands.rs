@@ -1,0 +1,40 @@
+//! What needs no daemon: help, version, check of a config.
+
+use crate::daemon::{Ended, Home, NO_CALL, program};
+
+#[test]
+fn help_and_version_are_printed() {
+    let help = Ended::of(program().arg("--help"));
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+    for word in ["inspect", "analyse", "check-config", "bookings", "--config", "--state"] {
+        assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
+    }
+    assert!(!help.stdout.contains("probe-worker"), "not for people");
+    let version = Ended::of(program().arg("--version"));
+    assert_eq!(version.code, 0);
+    assert!(version.stdout.starts_with(concat!("bellwether ", env!("CARGO_PKG_VERSION"), " (")), "{}", version.stdout);
+    let unknown = Ended::of(program().arg("inspekt"));
+    assert_eq!((unknown.code, unknown.stdout.as_str()), (2, ""));
+    assert!(unknown.stderr.contains("inspect"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_config_is_checked_without_a_daemon() {
+    let home = Home::new(NO_CALL);
+    let good = home.run(["check-config"]);
+    assert_eq!((good.code, good.stderr.as_str()), (0, ""));
+    assert_eq!(good.stdout, "the config is good: 2 probes, 1 channels\n");
+
+    let other = home.path().join("other.toml");
+    let other = other.to_str().expect("UTF-8");
+    std::fs::write(other, "[site]\ntimezone = \"Mars\"\n[room]\nusers = \"many\"\n").expect("a file");
+    let bad = home.run(["check-config", other]);
+    assert_eq!((bad.code, bad.stdout.as_str()), (78, ""));
+    assert_eq!(bad.stderr.lines().count(), 3, "{}", bad.stderr);
+    for line in ["other.toml:2: site.timezone", "other.toml:4: room.users"] {
+        assert!(bad.stderr.contains(line), "{line}: {}", bad.stderr);
+    }
+    let missing = home.run(["check-config", "/nonexistent/bellwether.toml"]);
+    assert_eq!((missing.code, missing.stderr.lines().count()), (78, 1), "{}", missing.stderr);
+    assert!(!home.state().exists(), "a check leaves no state");
+}
