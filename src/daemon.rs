@@ -133,18 +133,23 @@ impl Inputs {
     }
 }
 
+/// What the daemon knows, and shows on `/metrics`.
+struct Known {
+    started_at: DateTime<Utc>,
+    config: Config,
+    memory: Memory,
+    plan: Plan,
+    orders: OrderCounts,
+    commit_failures: u64,
+    reload: Reload,
+}
+
 /// The daemon's state. Only the loop touches it.
 struct Daemon<C> {
     clock: C,
     config_path: Option<PathBuf>,
-    started_at: DateTime<Utc>,
-    config: Config,
-    memory: Memory,
+    known: Known,
     store: Store,
-    orders: OrderCounts,
-    commit_failures: u64,
-    reload: Reload,
-    plan: Plan,
     pools: BTreeMap<pool::Name, Pool>,
     surroundings: Surroundings,
     passes: mpsc::Sender<Pass>,
@@ -179,10 +184,10 @@ impl<C: Clock> Daemon<C> {
         if std::mem::take(&mut self.settling) {
             memory::hand_back();
         }
-        for name in self.plan.due(now) {
+        for name in self.known.plan.due(now) {
             if !self.enqueue(&name) {
                 tracing::warn!(probe = name, "still busy with its last run, this one is left out");
-                if let Some(status) = self.plan.status.get_mut(&name) {
+                if let Some(status) = self.known.plan.status.get_mut(&name) {
                     status.skip(Skip::Busy, 1);
                 }
             }
@@ -192,7 +197,7 @@ impl<C: Clock> Daemon<C> {
 
     /// Puts a probe into its pool, unless it is there already.
     fn enqueue(&mut self, name: &str) -> bool {
-        let Some(slot) = self.plan.slots.get_mut(name) else { return false };
+        let Some(slot) = self.known.plan.slots.get_mut(name) else { return false };
         let pool = pool::Name::of(slot.entry.config.kind());
         let Some(pool) = self.pools.get_mut(&pool) else { return false };
         let Some(probe) = slot.probe.take_if(|_| !pool.holds(name)) else { return false };
@@ -209,7 +214,7 @@ impl<C: Clock> Daemon<C> {
 
     /// Runs every probe that is not busy, beside its schedule.
     fn run_all_soon(&mut self) {
-        let names: Vec<String> = self.plan.slots.keys().cloned().collect();
+        let names: Vec<String> = self.known.plan.slots.keys().cloned().collect();
         for name in names {
             self.enqueue(&name);
         }
@@ -230,8 +235,8 @@ impl<C: Clock> Daemon<C> {
         let mut runs = Vec::with_capacity(pass.done.len());
         for done in pass.done {
             report::run(&done.run);
-            if self.plan.give_back(&done.name, done.generation, done.probe) {
-                if let Some(status) = self.plan.status.get_mut(&done.name) {
+            if self.known.plan.give_back(&done.name, done.generation, done.probe) {
+                if let Some(status) = self.known.plan.status.get_mut(&done.name) {
                     status.queued = done.queued;
                     status.ran(&done.run);
                 }
@@ -246,12 +251,19 @@ impl<C: Clock> Daemon<C> {
         let inspection = Inspection { id, started_at: pass.started_at, runs };
         let now = (self.clock)();
         let channels = self.channels.borrow().clone();
-        let conclusion = conclude(&self.config.rules, &self.config.site, &channels, &self.memory, &inspection, now);
+        let conclusion = conclude(
+            &self.known.config.rules,
+            &self.known.config.site,
+            &channels,
+            &self.known.memory,
+            &inspection,
+            now,
+        );
         report::conclusion(&conclusion);
         self.publish();
         match self.store.commit(&inspection.id, &conclusion, now).await {
             Ok(_) => {
-                self.memory = conclusion.memory;
+                self.known.memory = conclusion.memory;
                 if !conclusion.orders.is_empty() {
                     self.orders_due.notify_one();
                 }
@@ -261,7 +273,7 @@ impl<C: Clock> Daemon<C> {
                 }
             }
             Err(error) => {
-                self.commit_failures += 1;
+                self.known.commit_failures += 1;
                 tracing::error!(
                     error = report::chain(&error),
                     "the inspection could not be written; nothing was booked"
@@ -280,11 +292,11 @@ impl<C: Clock> Daemon<C> {
     async fn settled(&mut self, settled: Settled) {
         let now = (self.clock)();
         report::settled(&settled);
-        let mut memory = self.memory.clone();
+        let mut memory = self.known.memory.clone();
         let booking = booking::plan::settle(&mut memory, &settled.order, &settled.outcome, now);
         match self.store.settle(&settled.order.op_key, &settled.settlement, booking.as_ref(), now).await {
             Ok(()) => {
-                self.memory = memory;
+                self.known.memory = memory;
                 acknowledge(settled, true);
             }
             Err(error) => {
@@ -305,10 +317,10 @@ impl<C: Clock> Daemon<C> {
         systemd::reloading();
         let now = (self.clock)();
         let taken = self.take_config(now).await;
-        self.reload.successful = taken.is_ok();
+        self.known.reload.successful = taken.is_ok();
         match taken {
             Ok(()) => {
-                self.reload.succeeded_at = now;
+                self.known.reload.succeeded_at = now;
                 tracing::info!("the config was read again");
             }
             Err(error) => tracing::error!(error = report::chain(&*error), "the config was read again and not taken"),
@@ -319,7 +331,7 @@ impl<C: Clock> Daemon<C> {
 
     async fn take_config(&mut self, now: DateTime<Utc>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let new = config::load(self.config_path.as_deref(), now)?;
-        if new.web != self.config.web {
+        if new.web != self.known.config.web {
             let server = web::Server::start(&new.web, self.snapshots.subscribe(), self.clock.clone())
                 .await
                 .map_err(|source| StartError::Listen { address: new.web.listen, source })?;
@@ -329,14 +341,14 @@ impl<C: Clock> Daemon<C> {
                 tokio::spawn(old.stop());
             }
         }
-        self.plan.take(&new.probes, &new.rules, now);
+        self.known.plan.take(&new.probes, &new.rules, now);
         self.channels.send_replace(Arc::new(Channels::new(
             new.channels.clone(),
             self.default_folder.clone(),
             new.site.locale.language,
         )));
-        self.memory = adopt(&self.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
-        self.config = new;
+        self.known.memory = adopt(&self.known.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
+        self.known.config = new;
         self.settling = true;
         self.orders_due.notify_one();
         Ok(())
@@ -344,20 +356,20 @@ impl<C: Clock> Daemon<C> {
 
     async fn count_orders(&mut self) {
         match self.store.order_counts().await {
-            Ok(counts) => self.orders = report::with_zeros(counts, &self.channels.borrow()),
+            Ok(counts) => self.known.orders = report::with_zeros(counts, &self.channels.borrow()),
             Err(error) => tracing::error!(error = report::chain(&error), "orders could not be counted"),
         }
     }
 
     fn publish(&self) {
-        self.snapshots.send_replace(Arc::new(self.snapshot()));
+        self.snapshots.send_replace(Arc::new(self.known.snapshot(&self.channels.borrow())));
     }
 
     /// When the next probe is due, on the clock that sleeps are counted on. Never later than a minute:
     /// the wall clock may be stepped meanwhile.
     fn next_due(&self) -> Instant {
         let now = (self.clock)();
-        let wait = self.plan.next(now).and_then(|at| (at - now).to_std().ok()).unwrap_or_default();
+        let wait = self.known.plan.next(now).and_then(|at| (at - now).to_std().ok()).unwrap_or_default();
         Instant::now() + wait.min(Duration::from_secs(60))
     }
 

@@ -169,7 +169,7 @@ pub struct Snapshot {
     pub probes: BTreeMap<String, ProbeStatus>,
     /// Components and their versions.
     pub versions: BTreeMap<String, KnownVersion>,
-    /// Bookings in the ledger, by state.
+    /// Open bookings, by state.
     pub bookings: BTreeMap<State, u64>,
     /// Open faults, by family.
     pub incidents: BTreeMap<&'static str, u64>,
@@ -297,9 +297,9 @@ fn work(families: &mut Families, snapshot: &Snapshot) {
     for (family, count) in &snapshot.incidents {
         families.gauge("bellwether_incidents", "Faults that are open.", &[("family", family)], *count as f64);
     }
-    for state in State::ALL {
+    for state in State::ALL.into_iter().filter(|state| !state.ended()) {
         let count = snapshot.bookings.get(&state).copied().unwrap_or_default();
-        families.gauge("bellwether_bookings", "Bookings by state.", &[("state", state.name())], count as f64);
+        families.gauge("bellwether_bookings", "Open bookings by state.", &[("state", state.name())], count as f64);
     }
     for ((channel, state), count) in &snapshot.orders {
         let labels = [("channel", &**channel), ("state", *state)];

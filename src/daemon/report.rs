@@ -3,18 +3,16 @@
 use std::{collections::BTreeMap, error::Error};
 
 use bellwether_agent::{
-    Conclusion, Memory,
+    Conclusion,
     booking::dispatch::Settled,
     channel::{Channels, Outcome},
-    export::{OrderCounts, Reload, Snapshot},
+    export::{OrderCounts, Snapshot},
     judge::Level,
     store::{OrderCount, OrderState},
 };
 use bellwether_probes::{Family, ProbeRun};
-use chrono::{DateTime, Utc};
 
-use super::{Daemon, Plan};
-use crate::{Clock, config::Config};
+use super::Known;
 
 /// An error with all that caused it, in one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
@@ -91,57 +89,35 @@ pub(super) fn with_zeros(counts: Vec<OrderCount>, channels: &Channels) -> OrderC
     all
 }
 
-#[expect(clippy::too_many_arguments, reason = "a snapshot is of everything")]
-pub(super) fn snapshot(
-    started_at: DateTime<Utc>,
-    config: &Config,
-    plan: &Plan,
-    memory: &Memory,
-    orders: &OrderCounts,
-    channels: &Channels,
-    commit_failures: u64,
-    reload: Reload,
-) -> Snapshot {
-    let mut bookings = BTreeMap::new();
-    let mut refused: BTreeMap<String, u64> = channels.names().map(|name| (name.to_owned(), 0)).collect();
-    for booking in memory.bookings.values() {
-        *bookings.entry(booking.state).or_default() += 1;
-        for (name, count) in &mut refused {
-            *count += u64::from(channels.accepts(name, booking).is_err());
+impl Known {
+    /// All of it at this instant, as the exporter takes it.
+    pub(super) fn snapshot(&self, channels: &Channels) -> Snapshot {
+        let mut bookings = BTreeMap::new();
+        let mut refused: BTreeMap<String, u64> = channels.names().map(|name| (name.to_owned(), 0)).collect();
+        for booking in self.memory.bookings.values() {
+            *bookings.entry(booking.state).or_default() += 1;
+            for (name, count) in &mut refused {
+                *count += u64::from(channels.accepts(name, booking).is_err());
+            }
         }
-    }
-    let families = [Family::Net, Family::Video, Family::Audio, Family::Sync, Family::App];
-    let open = |family: Family| {
-        let open = memory.incidents.iter().filter(|incident| incident.recovered_at.is_none());
-        open.filter(|incident| incident.family == family).count() as u64
-    };
-    Snapshot {
-        version: env!("CARGO_PKG_VERSION"),
-        revision: env!("BELLWETHER_REVISION"),
-        started_at,
-        site: config.site.clone(),
-        probes: plan.status.clone(),
-        versions: memory.versions.clone(),
-        bookings,
-        incidents: families.map(|family| (family.name(), open(family))).into(),
-        orders: orders.clone(),
-        refused,
-        commit_failures,
-        reload,
-    }
-}
-
-impl<C: Clock> Daemon<C> {
-    pub(super) fn snapshot(&self) -> Snapshot {
-        snapshot(
-            self.started_at,
-            &self.config,
-            &self.plan,
-            &self.memory,
-            &self.orders,
-            &self.channels.borrow(),
-            self.commit_failures,
-            self.reload,
-        )
+        let families = [Family::Net, Family::Video, Family::Audio, Family::Sync, Family::App];
+        let open = |family: Family| {
+            let open = self.memory.incidents.iter().filter(|incident| incident.recovered_at.is_none());
+            open.filter(|incident| incident.family == family).count() as u64
+        };
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: env!("BELLWETHER_REVISION"),
+            started_at: self.started_at,
+            site: self.config.site.clone(),
+            probes: self.plan.status.clone(),
+            versions: self.memory.versions.clone(),
+            bookings,
+            incidents: families.map(|family| (family.name(), open(family))).into(),
+            orders: self.orders.clone(),
+            refused,
+            commit_failures: self.commit_failures,
+            reload: self.reload,
+        }
     }
 }

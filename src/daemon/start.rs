@@ -19,7 +19,7 @@ use data_encoding::BASE32_NOPAD;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_cron_scheduler::JobSchedulerError;
 
-use super::{Daemon, Inputs, Plan, Pool, Surroundings, pool, report};
+use super::{Daemon, Inputs, Known, Plan, Pool, Surroundings, pool, report};
 use crate::{
     Clock,
     config::{self, ConfigError},
@@ -121,11 +121,12 @@ impl<C: Clock> Daemon<C> {
         let mut plan = Plan::default();
         plan.take(&config.probes, &config.rules, now);
         let reload = Reload { successful: true, succeeded_at: now };
-        let first = report::snapshot(now, &config, &plan, &memory, &orders, &channels.borrow(), 0, reload);
-        let (snapshots, snapshots_seen) = watch::channel(Arc::new(first));
-        let server = web::Server::start(&config.web, snapshots_seen, clock.clone())
+        let known = Known { started_at: now, config, memory, plan, orders, commit_failures: 0, reload };
+        let (snapshots, snapshots_seen) = watch::channel(Arc::new(known.snapshot(&channels.borrow())));
+        let listen = known.config.web.listen;
+        let server = web::Server::start(&known.config.web, snapshots_seen, clock.clone())
             .await
-            .map_err(|source| StartError::Listen { address: config.web.listen, source })?;
+            .map_err(|source| StartError::Listen { address: listen, source })?;
         tracing::info!("listening on http://{}", server.address());
 
         let (cancel, cancelled) = watch::channel(false);
@@ -150,14 +151,8 @@ impl<C: Clock> Daemon<C> {
         let mut daemon = Self {
             clock,
             config_path: options.config,
-            started_at: now,
-            config,
-            memory,
+            known,
             store,
-            orders,
-            commit_failures: 0,
-            reload,
-            plan,
             pools: pool::Name::ALL.into_iter().map(|name| (name, Pool::new(name))).collect::<BTreeMap<_, _>>(),
             surroundings: Surroundings { worker: Arc::new(options.worker), cancel: cancelled },
             passes: passes_sender,
@@ -180,7 +175,7 @@ impl<C: Clock> Daemon<C> {
 
     pub(super) fn status_line(&self) -> String {
         let address = self.web.as_ref().map(|web| web.address().to_string()).unwrap_or_default();
-        format!("{} probes, http://{address}/metrics", self.plan.slots.len())
+        format!("{} probes, http://{address}/metrics", self.known.plan.slots.len())
     }
 }
 
