@@ -122,6 +122,11 @@ fn ratio<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
 }
 
 impl Config {
+    /// Whether the path is made worse on purpose.
+    pub fn rehearses(&self) -> bool {
+        !self.rehearsal.is_none()
+    }
+
     /// Mistakes that the shape of the table does not show.
     pub fn check(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();

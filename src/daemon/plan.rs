@@ -7,7 +7,7 @@ use bellwether_agent::{
     rule::Rules,
     schedule::{Due, Skip, due},
 };
-use bellwether_probes::Probe;
+use bellwether_probes::{Probe, ProbeConfig};
 use chrono::{DateTime, Utc};
 
 use crate::config::ProbeEntry;
@@ -38,6 +38,9 @@ impl Plan {
         self.slots.retain(|name, _| probes.contains_key(name));
         self.status.retain(|name, _| probes.contains_key(name));
         for (name, entry) in probes {
+            if matches!(&entry.config, ProbeConfig::Media(config) if config.rehearses()) {
+                tracing::warn!(probe = %name, "rehearses: its path is made worse on purpose, and what follows is real");
+            }
             if self.slots.get(name).is_some_and(|slot| slot.entry == *entry) {
                 continue;
             }
