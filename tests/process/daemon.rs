@@ -25,6 +25,9 @@ const STOP: Duration = Duration::from_secs(5);
 /// No call: for tests that are about something else.
 pub(crate) const NO_CALL: &str = "[probe.call]\nenabled = false\n";
 
+/// A series that is there once a first inspection was committed: runs are counted a moment before.
+pub(crate) const KERNEL_SINCE: &str = "bellwether_component_version_since_timestamp_seconds{component=\"kernel\"}";
+
 /// A site that says everything a booking needs.
 pub(crate) const SCHOOL: &str = r#"
 [school]
@@ -292,11 +295,12 @@ impl Daemon {
         assert!(status.success(), "ended with {status}");
     }
 
-    /// Stops it in the middle of something; it ends well and in time.
-    pub(crate) fn stops_in_time(mut self, signal: libc::c_int) {
+    /// Stops it in the middle of something; it ends well and in time. What it has logged.
+    pub(crate) fn stops_in_time(mut self, signal: libc::c_int) -> Vec<String> {
         let (status, took) = self.end(signal);
         assert!(status.success(), "ended with {status}");
         assert!(took < STOP, "it took {took:?}");
+        self.lines()
     }
 }
 

@@ -22,7 +22,8 @@ fn calling(home: &Home) -> Daemon {
 #[test]
 fn asked_to_stop_amid_a_call_it_ends_well_and_leaves_no_process() {
     let home = Home::new("");
-    calling(&home).stops_in_time(libc::SIGTERM);
+    let lines = calling(&home).stops_in_time(libc::SIGTERM);
+    assert!(!lines.iter().any(|line| line.contains("did not end in time")), "the call was not asked to end: {lines:?}");
     assert_eq!(processes::of(&home), Vec::<PathBuf>::new());
 }
 
