@@ -7,14 +7,14 @@
 
 use std::{fs, ops::Range};
 
-/// Unmaps the resident pages of all code, and gives free heap back to the system. To be called when
+/// Unmaps the resident pages of all code and constants, and gives free heap back to the system. To be called when
 /// starting, or taking a new config, is over.
 pub fn hand_back() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
     for code in maps.lines().filter_map(code_range) {
         #[expect(unsafe_code, reason = "there is no safe way to advise on code")]
-        // SAFETY: the range is a private mapping of a file that can be executed and not written, so none
-        // of its pages was changed and dropping them loses nothing: the next use maps the file again.
+        // SAFETY: the range is a private mapping of a file that cannot be written and, as code or as the
+        // head of the file, never could: no page differs from the file, and the next use maps it again.
         unsafe {
             libc::madvise(code.start as *mut libc::c_void, code.len(), libc::MADV_DONTNEED);
         }
@@ -27,12 +27,15 @@ pub fn hand_back() {
     }
 }
 
-/// The addresses of a line of `/proc/self/maps`, if it is code of a file that cannot be written.
+/// The addresses of a line of `/proc/self/maps`, if it is code of a file, or the head of one: its
+/// relocation tables and constants. Other parts that can only be read may be relocated data, which is
+/// not as in the file.
 fn code_range(line: &str) -> Option<Range<usize>> {
     let mut fields = line.split_ascii_whitespace();
-    let (range, permissions) = (fields.next()?, fields.next()?);
-    let file = fields.nth(3)?;
-    if permissions != "r-xp" || !file.starts_with('/') {
+    let (range, permissions, offset) = (fields.next()?, fields.next()?, fields.next()?);
+    let file = fields.nth(2)?;
+    let head = permissions == "r--p" && usize::from_str_radix(offset, 16).ok()? == 0;
+    if !(permissions == "r-xp" || head) || !file.starts_with('/') {
         return None;
     }
     let (start, end) = range.split_once('-')?;
@@ -44,17 +47,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_code_of_files_is_handed_back() {
-        let line = |permissions: &str, file: &str| format!("1000-3000 {permissions} 00002000 fe:00 12345   {file}");
-        assert_eq!(code_range(&line("r-xp", "/usr/bin/bellwether")), Some(0x1000..0x3000));
-        for (permissions, file) in [
-            ("r--p", "/usr/bin/bellwether"), // may be relocated data, which is not as in the file
-            ("rw-p", "/usr/bin/bellwether"),
-            ("rwxp", "/usr/bin/bellwether"),
-            ("r-xp", "[vdso]"),
-            ("r-xp", ""),
+    fn only_what_is_as_in_its_file_is_handed_back() {
+        let line = |permissions: &str, offset: &str, file: &str| {
+            format!("1000-3000 {permissions} {offset} fe:00 12345   {file}")
+        };
+        let program = "/usr/bin/bellwether";
+        for (permissions, offset, file, handed_back) in [
+            ("r-xp", "00002000", program, true),
+            ("r--p", "00000000", program, true),
+            ("r--p", "00e08000", program, false), // relocated data
+            ("rw-p", "00000000", program, false),
+            ("rwxp", "00002000", program, false),
+            ("r-xp", "00000000", "[vdso]", false),
+            ("r-xp", "00000000", "", false),
         ] {
-            assert_eq!(code_range(&line(permissions, file)), None, "{permissions} {file}");
+            let found = code_range(&line(permissions, offset, file));
+            assert_eq!(found, handed_back.then_some(0x1000..0x3000), "{permissions} {offset} {file}");
         }
     }
 
