@@ -1,10 +1,6 @@
 //! The command `bellwether`: parses, runs, and prints what went wrong once.
 
-use std::{
-    io::{Error, ErrorKind, IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use bellwether::{
     bookings,
@@ -88,6 +84,7 @@ async fn command(cli: Cli) -> ExitCode {
 /// Prints what the command was asked for, and ends with `code`. A reader that has heard enough, such as
 /// `head`, is no failure.
 fn say(text: &str, code: u8) -> ExitCode {
+    use std::io::{Error, ErrorKind, Write};
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
