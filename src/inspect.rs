@@ -9,7 +9,7 @@ use bellwether_agent::{
     judge::{Level, judge_once},
     rule::Rules,
 };
-use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext, media};
+use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext, Validity, media};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -246,10 +246,12 @@ fn as_table(config: &Config, runs: &[ProbeRun], verdict: Verdict) -> String {
                 let edges: Vec<String> = limit.enter.edges().map(|edge| unit.show(edge)).collect();
                 edges.join(" … ")
             });
-            let verdict = match (reading.reason, level(&config.rules, run, reading)) {
-                (Some(reason), _) => format!("inconclusive ({reason})"),
-                (None, Some(level)) => level.name().to_owned(),
-                (None, None) => String::new(),
+            let doubt = reading.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let verdict = match (reading.validity, level(&config.rules, run, reading)) {
+                (Validity::Inconclusive, _) => format!("inconclusive{doubt}"),
+                // Judged all the same, as the daemon does.
+                (_, Some(level)) => format!("{}{doubt}", level.name()),
+                (_, None) => doubt.trim_start().to_owned(),
             };
             rows.push(vec![
                 run.probe.clone(),

@@ -50,26 +50,20 @@ async fn command(cli: Cli) -> ExitCode {
         }
         Command::CheckConfig { file } => match config::load(file.or(config).as_deref(), Utc::now()) {
             Ok(found) => {
-                say(&format!("the config is good: {} probes, {} channels\n", found.probes.len(), found.channels.len()));
-                ExitCode::SUCCESS
+                let (probes, channels) = (found.probes.len(), found.channels.len());
+                say(&format!("the config is good: {probes} probes, {channels} channels\n"), 0)
             }
             Err(error) => fail(&error, 78),
         },
         Command::Inspect { probes, json, capture } => {
             let asked = inspect::Asked { probes, json, capture };
             match inspect::run(config.as_deref(), asked, std::io::stderr().is_terminal(), Utc::now).await {
-                Ok((text, code)) => {
-                    say(&text);
-                    ExitCode::from(code)
-                }
+                Ok((text, code)) => say(&text, code),
                 Err(error) => fail(&error, error.exit_code()),
             }
         }
         Command::Analyse { path } => match inspect::analyse(&path) {
-            Ok(text) => {
-                say(&text);
-                ExitCode::SUCCESS
-            }
+            Ok(text) => say(&text, 0),
             Err(error) => fail(&error, error.exit_code()),
         },
         Command::Bookings { command } => {
@@ -81,10 +75,7 @@ async fn command(cli: Cli) -> ExitCode {
                 Bookings::Show { key, json } => bookings::show(&state, &key, language, json).await,
             };
             match shown {
-                Ok(text) => {
-                    say(&text);
-                    ExitCode::SUCCESS
-                }
+                Ok(text) => say(&text, 0),
                 Err(error) => fail(&error, 1),
             }
         }
@@ -92,9 +83,17 @@ async fn command(cli: Cli) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "this is what the command was asked for")]
-fn say(text: &str) {
-    print!("{text}");
+/// Prints what the command was asked for, and ends with `code`. A reader that has heard enough, such as
+/// `head`, is no failure.
+fn say(text: &str, code: u8) -> ExitCode {
+    use std::io::{Error, ErrorKind, Write};
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(&Error::new(error.kind(), format!("the answer could not be printed: {error}")), 74)
+        }
+        _ => ExitCode::from(code),
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where an error is printed")]

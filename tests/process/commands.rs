@@ -1,5 +1,7 @@
 //! What needs no daemon: help, version, check of a config.
 
+use std::{fs::File, process::Stdio};
+
 use crate::daemon::{Ended, Home, NO_CALL, program};
 
 #[test]
@@ -37,4 +39,21 @@ fn a_config_is_checked_without_a_daemon() {
     let missing = home.run(["check-config", "/nonexistent/bellwether.toml"]);
     assert_eq!((missing.code, missing.stderr.lines().count()), (78, 1), "{}", missing.stderr);
     assert!(!home.state().exists(), "a check leaves no state");
+}
+
+#[test]
+fn an_answer_that_cannot_be_printed_is_said_so_and_a_reader_that_goes_is_no_failure() {
+    let home = Home::new(NO_CALL);
+    let full = File::options().write(true).open("/dev/full").expect("a device that is always full");
+    let child = home.command(["check-config"]).stdout(full).stderr(Stdio::piped()).spawn().expect("it starts");
+    let ended = child.wait_with_output().expect("our own child");
+    let complaint = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!((ended.status.code(), complaint.lines().count()), (Some(74), 1), "{complaint}");
+    assert!(complaint.starts_with("bellwether: the answer could not be printed"), "{complaint}");
+
+    let mut child =
+        home.command(["check-config"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("our own child");
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{}", String::from_utf8_lossy(&ended.stderr));
 }

@@ -26,7 +26,8 @@ const STOP: Duration = Duration::from_secs(5);
 pub(crate) const NO_CALL: &str = "[probe.call]\nenabled = false\n";
 
 /// A series that is there once a first inspection was committed: runs are counted a moment before.
-pub(crate) const KERNEL_SINCE: &str = "bellwether_component_version_since_timestamp_seconds{component=\"kernel\"}";
+pub(crate) const OWN_VERSION: &str =
+    concat!("bellwether_component_info{component=\"bellwether\",version=\"", env!("CARGO_PKG_VERSION"), "\"}");
 
 /// A site that says everything a booking needs.
 pub(crate) const SCHOOL: &str = r#"

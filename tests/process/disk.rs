@@ -56,6 +56,22 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+fn on_a_full_disk_it_does_not_start_and_says_what_to_do() {
+    let home = Home::new(NO_CALL);
+    let Some(disk) = SmallDisk::mount(&home.state()) else { return };
+    // Without a ledger, and with one.
+    for _ in 0..2 {
+        disk.fill();
+        let ended = home.fails_to_start();
+        assert_eq!((ended.code, ended.stderr.lines().count()), (74, 1), "{}", ended.stderr);
+        assert!(ended.stderr.contains("no room on the disk"), "{}", ended.stderr);
+        disk.free();
+        home.start().stop();
+    }
+    drop(disk);
+}
+
+#[test]
 fn a_full_disk_blinds_nobody_and_once_freed_one_booking_is_made() {
     let page = Page::start(false);
     let home = Home::new(&format!(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use crate::{
-    daemon::{Daemon, Home, KERNEL_SINCE, NEXT_RUN, NO_CALL, SOON, wait_for},
+    daemon::{Daemon, Home, NEXT_RUN, NO_CALL, OWN_VERSION, SOON, wait_for},
     http::{self, Page},
     processes,
 };
@@ -87,7 +87,7 @@ fn a_bad_config_changes_nothing_and_a_mended_one_is_taken() {
     let home = Home::new(&good);
     let daemon = home.start();
     daemon.wait_for_runs("portal", 1.0, SOON);
-    daemon.wait_for_metric(KERNEL_SINCE, 0.0, SOON);
+    daemon.wait_for_metric(OWN_VERSION, 1.0, SOON);
     let successful = |daemon: &Daemon| daemon.metric("bellwether_config_last_reload_successful");
     let taken_at = |daemon: &Daemon| daemon.metric("bellwether_config_last_reload_success_timestamp_seconds");
     let (before, first) = (names(&daemon), taken_at(&daemon));

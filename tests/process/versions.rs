@@ -1,6 +1,6 @@
 //! Sources of versions that misbehave.
 
-use crate::daemon::{Home, KERNEL_SINCE, NO_CALL, SOON};
+use crate::daemon::{Home, NO_CALL, OWN_VERSION, SOON};
 
 #[test]
 fn a_source_that_hangs_floods_or_lies_costs_only_its_own_version() {
@@ -16,7 +16,7 @@ fn a_source_that_hangs_floods_or_lies_costs_only_its_own_version() {
         source("z-good", "echo 2.0"),
     ));
     let daemon = home.start();
-    daemon.wait_for_metric(KERNEL_SINCE, 0.0, SOON);
+    daemon.wait_for_metric(OWN_VERSION, 1.0, SOON);
     let metrics = daemon.metrics();
     let known: Vec<&String> =
         metrics.keys().filter(|series| series.starts_with("bellwether_component_info{")).collect();

@@ -344,8 +344,11 @@ enum Code {
 
 /// Sorts an error by the low byte of its extended result code (<https://sqlite.org/rescode.html>).
 fn code(error: &sqlx::Error) -> Option<Code> {
+    /// SQLITE_IOERR_SHMSIZE: the index of the log, a file of its own, cannot grow.
+    const INDEX_CANNOT_GROW: i32 = 4874;
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
     match code & 0xff {
+        _ if code == INDEX_CANNOT_GROW => Some(Code::Full),
         13 => Some(Code::Full),
         8 => Some(Code::ReadOnly),
         11 | 26 => Some(Code::Damaged),
