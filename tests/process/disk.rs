@@ -90,7 +90,6 @@ fn a_full_disk_blinds_nobody_and_once_freed_one_booking_is_made() {
     assert_eq!(http::get(daemon.address(), "/-/ready").status, 200);
     assert_eq!(daemon.metric("bellwether_probe_runs_total{probe=\"box\"}"), Some(1.0));
     assert!(daemon.metric("bellwether_cpu_utilization_ratio{probe=\"box\"}").is_some());
-    daemon.wait_for_metric("bellwether_commit_failures_total", 2.0, NEXT_RUN);
     assert_eq!(daemon.metric("bellwether_bookings{state=\"requested\"}"), Some(0.0));
     assert_eq!(home.bookings().len(), 0);
     assert!(!home.state().join("bookings").exists(), "something was sent that is not written");

@@ -7,8 +7,9 @@ use crate::{
     processes,
 };
 
-/// A daemon in the middle of a call.
+/// A daemon in the middle of a call that goes on for longer than any test here waits.
 fn calling(home: &Home) -> Daemon {
+    home.configure("[probe.call]\nduration = \"35 s\"\n");
     let daemon = home.start();
     wait_for("a call at work", SOON, || {
         let at_work = |call: &PathBuf| processes::processor_seconds(call).is_some_and(|seconds| seconds > 0.5);
