@@ -11,7 +11,7 @@ const FIRST: u64 = SAMPLE_RATE as u64;
 /// A jump of the time stamp beyond this, in samples, is a new stream, not a loss.
 const LONGEST_GAP: u64 = 10 * SAMPLE_RATE as u64;
 
-/// Precision of a marker's place, generously: 1 ms.
+/// Precision of a marker's place, generously: 1 ms, in samples.
 const HAIR: f64 = SAMPLE_RATE as f64 / 1000.0;
 
 /// Some samples, and when the packet that carried them arrived.
@@ -62,10 +62,9 @@ impl Ear {
     fn place(&self, found: &[Found]) -> Vec<HeardMarker> {
         let place = |found: &Found| {
             let position = found.position - f64::from(LOOK_AHEAD);
-            // The filter may place what begins with the very first sample a hair before it.
-            let after = |piece: &&Piece| piece.start as f64 <= position;
-            let first = self.pieces.first().filter(|piece| piece.start as f64 <= position + HAIR);
-            let piece = self.pieces.iter().rev().find(after).or(first)?;
+            // A marker that begins with a packet is often placed a hair before it: it came with that
+            // packet, and not with the one before, which may have been late by something else.
+            let piece = self.pieces.iter().rev().find(|piece| piece.start as f64 <= position + HAIR)?;
             let inside = position < piece.end as f64;
             let offset = (position - piece.start as f64) / f64::from(SAMPLE_RATE);
             let at = piece.at + (offset * 1e9).round() as Nanos;
@@ -113,6 +112,27 @@ mod tests {
             assert!((delay - 27_000_000).abs() < 200_000, "marker {second}: {delay} ns");
             assert_eq!(marker.up, sound::is_up(second as u64));
             assert!(marker.margin_db >= 6.0);
+        }
+    }
+
+    #[test]
+    fn a_late_packet_before_a_marker_does_not_move_it() {
+        let mut source = sound::Source::new(fastrand::Rng::with_seed(3));
+        let mut encoder = SoundEncoder::new(32_000).unwrap();
+        let mut ear = Ear::new().unwrap();
+        let mut samples = [0.0; SOUND_FRAME];
+        let mut heard = Vec::new();
+        for block in 0..250_u32 {
+            source.block(u64::from(block), &mut samples);
+            let packet = encoder.encode(&samples).unwrap();
+            let late = if block % 50 == 49 { 15_000_000 } else { 0 };
+            heard.extend(ear.hear(&packet, block * 960, (Nanos::from(block) + 1) * 20_000_000 + late).unwrap());
+        }
+        heard.extend(ear.finish());
+        assert_eq!(heard.len(), 5, "{heard:?}");
+        for (second, marker) in heard.iter().enumerate() {
+            let delay = marker.at - second as Nanos * 1_000_000_000;
+            assert!((delay - 20_000_000).abs() < 200_000, "marker {second}: {delay} ns");
         }
     }
 
