@@ -332,14 +332,7 @@ impl<C: Clock> Daemon<C> {
     async fn take_config(&mut self, now: DateTime<Utc>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let new = config::load(self.config_path.as_deref(), now)?;
         if new.web != self.known.config.web {
-            let server = web::Server::start(&new.web, self.snapshots.subscribe(), self.clock.clone())
-                .await
-                .map_err(|source| StartError::Listen { address: new.web.listen, source })?;
-            tracing::info!("listening on http://{}", server.address());
-            if let Some(old) = self.web.replace(server) {
-                // In the background: a slow reader of the old page must not hold the loop.
-                tokio::spawn(old.stop());
-            }
+            self.move_listener(&new.web).await?;
         }
         self.known.plan.take(&new.probes, &new.rules, now);
         self.channels.send_replace(Arc::new(Channels::new(
@@ -352,6 +345,33 @@ impl<C: Clock> Daemon<C> {
         self.settling = true;
         self.orders_due.notify_one();
         Ok(())
+    }
+
+    /// Listens elsewhere. The old listener goes only when the new one is there; but for another
+    /// address of the same port, which cannot be had before.
+    async fn move_listener(&mut self, new: &web::Config) -> Result<(), StartError> {
+        let mut server = self.listen(new).await;
+        let in_use = matches!(&server, Err(error) if error.kind() == std::io::ErrorKind::AddrInUse);
+        if let Some(old) = self.web.take_if(|old| in_use && old.address().port() == new.listen.port()) {
+            let back = web::Config { listen: old.address() };
+            // Its listener is closed at once; only a slow reader of the old page can take longer.
+            let _slow = tokio::time::timeout(Duration::from_secs(1), old.stop()).await;
+            server = self.listen(new).await;
+            if server.is_err() {
+                self.web = self.listen(&back).await.ok();
+            }
+        }
+        let server = server.map_err(|source| StartError::Listen { address: new.listen, source })?;
+        tracing::info!("listening on http://{}", server.address());
+        if let Some(old) = self.web.replace(server) {
+            // In the background: a slow reader of the old page must not hold the loop.
+            tokio::spawn(old.stop());
+        }
+        Ok(())
+    }
+
+    async fn listen(&self, config: &web::Config) -> std::io::Result<web::Server> {
+        web::Server::start(config, self.snapshots.subscribe(), self.clock.clone()).await
     }
 
     async fn count_orders(&mut self) {

@@ -154,5 +154,12 @@ fn the_listener_moves_and_a_taken_port_loses_nothing() {
     assert_eq!(http::get(daemon.address(), "/-/ready").status, 200);
     assert_eq!(daemon.metric("bellwether_config_last_reload_successful"), Some(1.0));
     wait_for("the old listener to go", SOON, || http::try_get(&first, "/-/ready").is_err().then_some(()));
+
+    // The usual change: the same port, for everybody. The old listener is in its way.
+    let port = daemon.address().rsplit(':').next().expect("a port").to_owned();
+    listen(&format!("0.0.0.0:{port}"), "");
+    assert!(daemon.reload());
+    daemon.moved_to(format!("127.0.0.1:{port}"));
+    assert_eq!(http::get(daemon.address(), "/-/ready").status, 200);
     daemon.stop();
 }
