@@ -34,6 +34,8 @@ def main():
         finally:
             process.terminate()
             process.wait()
+    revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    print(f"{revision}, {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} processors")
     print(f"cold build until it listens: {listening - begin:.0f} s")
     print(f"first inspection after that: {inspected - listening:.1f} s, at most 20 s: {'MISSED' if missing else 'reached'}")
     sys.exit(1 if missing else 0)

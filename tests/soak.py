@@ -7,7 +7,9 @@ The daemon has several call probes of 3 s, each due every minute, and runs until
 """
 
 import pathlib
+import subprocess
 import sys
+import time
 
 from daemon import Daemon, wait_for
 from proc import children, status
@@ -34,6 +36,8 @@ def main():
     with Daemon(BINARY, probes) as daemon:
         first = None
         seen = 0
+        version = subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout.strip()
+        print(f"{version}, {time.strftime('%Y-%m-%d', time.gmtime())}, {CALLS} calls")
         print(f"{'calls':>6}{'resident':>12}{'anonymous':>12}{'descriptors':>14}")
         while seen < CALLS:
             wanted = min(CALLS, seen + 10)
