@@ -25,7 +25,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
+
+from daemon import wait_for
 
 HERE = pathlib.Path(__file__).parent
 POINTS = {
@@ -34,21 +35,10 @@ POINTS = {
     "drop": ["detected", "committed", "inflight", "first-byte", "replied"],
     "down": ["detected", "committed", "inflight"],
 }
-DEADLINE = 30.0
 
 
 class Missed(Exception):
     """The kill hit another point than the one aimed at."""
-
-
-def wait_for(what, condition, seconds=DEADLINE, pause=0.001):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = condition()
-        if found:
-            return found
-        time.sleep(pause)
-    raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
 
 
 def free_port():
@@ -93,8 +83,8 @@ critical_limit = false
 
     # the receiver
 
-    def start_receiver(self, mode):
-        command = [sys.executable, HERE / "receiver.py", self.folder / "receiver", str(self.port), mode]
+    def start_receiver(self, answer, hold=""):
+        command = [sys.executable, HERE / "receiver.py", self.folder / "receiver", str(self.port), answer, hold]
         self.receiver = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self.receiver.stdout.readline() == b"listening\n"
 
@@ -104,6 +94,10 @@ critical_limit = false
             self.receiver.wait()
             self.receiver.stdout.close()
             self.receiver = None
+
+    def go(self):
+        (self.folder / "receiver").mkdir(exist_ok=True)
+        (self.folder / "receiver" / "go").touch()
 
     def said(self, name):
         return (self.folder / "receiver" / name).exists()
@@ -152,9 +146,8 @@ critical_limit = false
 
     def kill_at_point(self):
         """Starts the daemon and kills it at the point; whatever else is stopped stays stopped."""
-        hold = {"inflight": "wait", "first-byte": "byte"}.get(self.point, self.mode)
         if self.mode != "down":
-            self.start_receiver(hold)
+            self.start_receiver(self.mode, {"inflight": "accept", "first-byte": "byte", "replied": "byte"}.get(self.point, ""))
         self.start_daemon()
         wait_for("the daemon to listen", lambda: self.logged("listening on"))
         lock = self.ledger()
@@ -162,18 +155,17 @@ critical_limit = false
             lock.execute("BEGIN IMMEDIATE")
             wait_for("the detection", lambda: self.logged("beyond its limit"), pause=0)
         if self.point == "committed":
-            # Let exactly the commit through: take the lock again as soon as it is free.
-            while self.state_of_open() is None:
-                lock.execute("ROLLBACK")
-                lock.execute("BEGIN IMMEDIATE")
+            lock.execute("ROLLBACK")
+            wait_for("the commit", lambda: self.state_of_open(), pause=0)
         elif self.point == "inflight":
             wait_for("an order in flight", lambda: self.state_of_open() in ("inflight", "ambiguous"), pause=0)
         elif self.point == "first-byte":
             wait_for("the first byte", lambda: self.said("first-byte"), pause=0)
         elif self.point == "replied":
             # Nothing is settled while the ledger is locked.
-            wait_for("an order in flight", lambda: self.state_of_open() == "inflight", pause=0)
+            wait_for("the first byte", lambda: self.said("first-byte"), pause=0)
             lock.execute("BEGIN IMMEDIATE")
+            self.go()
             suffix = "done" if self.mode == "drop" else "answered"
             wait_for("the reply", lambda: self.requests(suffix), pause=0)
         self.kill_daemon()
@@ -197,8 +189,7 @@ critical_limit = false
     def recover(self):
         """Lets held requests go, starts the daemon again, and heals the receiver once it was met again."""
         committed = {key for key, _, _ in self.orders()}
-        (self.folder / "receiver").mkdir(exist_ok=True)
-        (self.folder / "receiver" / "go").touch()
+        self.go()
         if self.mode in ("500", "drop"):
             self.stop_receiver()
             self.start_receiver(self.mode)

@@ -2,13 +2,14 @@
 """A vendor's receiver for the kill test: a process of its own that stores every request raw, as it
 arrived, and removes nothing.
 
-    receiver.py FOLDER PORT MODE
+    receiver.py FOLDER PORT ANSWER [HOLD]
 
-MODE: ok      answers 202
-      500     answers 500 after reading the whole request
-      drop    reads the whole request and closes without an answer
-      wait    takes no connection: the kernel holds what the client sends
-      byte    reads one byte, says so, and reads on only when FOLDER/go is there
+ANSWER: ok      202
+        500     500, after reading the whole request
+        drop    none: reads the whole request and closes
+HOLD:   accept  takes no connection, the kernel holds what the client sends
+        byte    reads one byte and no more
+until FOLDER/go is there.
 
 FOLDER/requests/N.raw is a request, N.done exists once it was read whole, N.answered once the answer
 was written. FOLDER/first-byte exists after the first byte of any request.
@@ -37,13 +38,13 @@ def read_request(connection, target):
                 return False
             out.write(piece)
             if not data:
-                (target.parent.parent / "first-byte").touch()
-                yield_until_go(target.parent.parent)
+                (FOLDER / "first-byte").touch()
+                hold("byte")
             data += piece
 
 
-def yield_until_go(folder):
-    while MODE == "byte" and not (folder / "go").exists():
+def hold(where):
+    while HOLD == where and not (FOLDER / "go").exists():
         time.sleep(0.002)
 
 
@@ -54,9 +55,9 @@ def serve(connection, target):
             if not whole:
                 return
             target.with_suffix(".done").touch()
-            if MODE == "drop":
+            if ANSWER == "drop":
                 return
-            status = b"500 Internal Server Error" if MODE == "500" else b"202 Accepted"
+            status = b"500 Internal Server Error" if ANSWER == "500" else b"202 Accepted"
             connection.sendall(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
             target.with_suffix(".answered").touch()
         except OSError:
@@ -72,13 +73,13 @@ def main():
     listener.listen(64)
     print("listening", flush=True)
     number = len(list(requests.glob("*.raw")))
-    while MODE == "wait" and not (FOLDER / "go").exists():
-        time.sleep(0.002)
+    hold("accept")
     while True:
         connection, _ = listener.accept()
         number += 1
         threading.Thread(target=serve, args=(connection, requests / f"{number}.raw"), daemon=True).start()
 
 
-FOLDER, PORT, MODE = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+FOLDER, PORT, ANSWER = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+HOLD = sys.argv[4] if len(sys.argv) > 4 else ""
 main()
