@@ -286,6 +286,7 @@ impl<C: Clock> Daemon<C> {
         }
         self.count_orders().await;
         self.publish();
+        memory::trim();
     }
 
     /// An order came back from its channel.

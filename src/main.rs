@@ -9,7 +9,7 @@ use bellwether::{
     cli::{Bookings, Cli, Command},
     config,
     daemon::{self, Options},
-    inspect,
+    inspect, memory,
 };
 use chrono::Utc;
 use clap::Parser;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     if matches!(cli.command, Some(Command::ProbeWorker)) {
         return bellwether_probes::worker::main();
     }
+    memory::share_one_heap();
     log_to_stderr(cli.common.log);
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed already");

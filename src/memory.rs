@@ -1,4 +1,4 @@
-//! Hands back what only starting needed.
+//! Keeps the resident memory small, and hands back what only starting needed.
 //!
 //! Most of a daemon's resident memory is code that ran once: parsing the command line and the config,
 //! opening the ledger, building tables. The kernel keeps such pages mapped for as long as the process
@@ -6,6 +6,17 @@
 //! back from the page cache.
 
 use std::{fs, ops::Range};
+
+/// Makes all threads share one heap: a heap of its own for each would keep free what others need. To
+/// be called before there are threads.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "the allocator is C's")]
+    // SAFETY: a plain setting of the allocator, made before a second thread could allocate.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
 
 /// Unmaps the resident pages of all code and constants, and gives free heap back to the system. To be called when
 /// starting, or taking a new config, is over.
@@ -19,6 +30,11 @@ pub fn hand_back() {
             libc::madvise(code.start as *mut libc::c_void, code.len(), libc::MADV_DONTNEED);
         }
     }
+    trim();
+}
+
+/// Gives free heap back to the system.
+pub fn trim() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "the allocator is C's")]
     // SAFETY: malloc_trim may be called at any time from any thread.
