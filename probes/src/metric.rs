@@ -162,8 +162,8 @@ metrics! {
         "1 if the call connected and carried media that could be decoded, 0 if not.";
     MediaConnect "media_connect" Seconds Up Log(1.5) Net [] None, "通话接通时间",
         "Time from the start of the call until media can flow.";
-    MediaConnectPhase "media_connect_phase" Seconds Up Log(1.5) Net [Phase] None, "接通各阶段时间",
-        "Time of one phase of connecting.";
+    MediaSetup "media_setup" Seconds Up Log(1.5) Net [Phase] None, "接通各阶段时间",
+        "Time of one phase of setting the call up.";
     MediaFirstFrame "media_first_frame" Seconds Up Log(1.5) Video [] None, "首帧时间",
         "Time from the start of the call until the first picture was decoded.";
     MediaFirstSound "media_first_sound" Seconds Up Log(1.5) Audio [] None, "首声时间",
@@ -248,7 +248,7 @@ metrics! {
     // Pages.
     PageResponse "page_response" Seconds Up Log(1.2) App [] None, "页面响应时间",
         "Time from the start of the request until the whole page had arrived.";
-    PagePhase "page_phase" Seconds Up Log(1.2) App [Phase] None, "页面各阶段时间",
+    PageFetch "page_fetch" Seconds Up Log(1.2) App [Phase] None, "页面各阶段时间",
         "Time of one phase of fetching the page.";
     PageStatus "page_status" One Neither Linear(1.0) App [] None, "页面状态码",
         "HTTP status code of the page.";

@@ -168,7 +168,7 @@ fn analyse(config: &Config, seen: &Observation, fetched: bool, ts: DateTime<Utc>
         readings.push(reading(Metric::PageResponse, response));
     }
     for (phase, seconds) in &seen.phases {
-        readings.push(reading(Metric::PagePhase, *seconds).with(Label::Phase, *phase));
+        readings.push(reading(Metric::PageFetch, *seconds).with(Label::Phase, *phase));
     }
     if let Some(status) = seen.status {
         readings.push(reading(Metric::PageStatus, f64::from(status)));

@@ -97,9 +97,8 @@ fn connecting(capture: &Capture) -> Vec<Reading> {
     let ts = capture.ended_at;
     let once = |metric, value| Reading::new(ts, metric, value, 1);
     let mut readings = vec![once(Metric::MediaConnect, capture.connect_seconds)];
-    let phase = |phase: &super::capture::Phase| {
-        once(Metric::MediaConnectPhase, phase.seconds).with(Label::Phase, phase.name.as_str())
-    };
+    let phase =
+        |phase: &super::capture::Phase| once(Metric::MediaSetup, phase.seconds).with(Label::Phase, phase.name.as_str());
     readings.extend(capture.phases.iter().map(phase));
     readings.extend(capture.first_frame.map(|at| once(Metric::MediaFirstFrame, seconds(at))));
     readings.extend(capture.first_sound.map(|at| once(Metric::MediaFirstSound, seconds(at))));
@@ -149,7 +148,7 @@ mod tests {
         assert_eq!((run.inconclusive, run.failure.clone()), (None, None));
         assert_eq!(run.absent, []);
         assert_eq!(value(&run.readings, Metric::MediaSuccess, &[]), Some(1.0));
-        assert_eq!(value(&run.readings, Metric::MediaConnectPhase, &["dtls"]), Some(0.05));
+        assert_eq!(value(&run.readings, Metric::MediaSetup, &["dtls"]), Some(0.05));
         assert_eq!(value(&run.readings, Metric::MediaFirstFrame, &[]), Some(0.4));
         assert_eq!(value(&run.readings, Metric::MediaRoundTrip, &["p95"]), Some(0.060));
         let media = |metric: &&Metric| metric.name().starts_with("media_");

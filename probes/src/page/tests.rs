@@ -103,7 +103,7 @@ async fn a_page_that_works_has_all_its_phases_and_they_make_up_the_response() {
     assert_eq!(phases(&run), ["resolve", "connect", "first_byte", "whole"]);
     assert_eq!((value(&run, Metric::PageSuccess), value(&run, Metric::PageStatus)), (Some(1.0), Some(200.0)));
     let response = value(&run, Metric::PageResponse).expect("it arrived");
-    let sum: f64 = run.readings.iter().filter(|r| r.metric == Metric::PagePhase).map(|reading| reading.value).sum();
+    let sum: f64 = run.readings.iter().filter(|r| r.metric == Metric::PageFetch).map(|reading| reading.value).sum();
     assert!(sum > 0.0 && (response - sum).abs() < 1e-9, "{sum} of {response}");
     assert_eq!(value(&run, Metric::CertificateRemaining), None);
     request.abort();
