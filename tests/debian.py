@@ -6,6 +6,7 @@ the daemon another kernel and another system to look at.
 """
 
 import pathlib
+import platform
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,11 @@ def run(*command):
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def look_once(daemon):
-    """Starts the daemon, waits until it has read all versions, and stops it."""
+def look_once(daemon, component, version):
+    """Starts the daemon, waits until what it read is in the ledger and was sent, and stops it."""
     with daemon:
-        wait_for("the versions", lambda: daemon.metric('bellwether_probe_runs_total{probe="versions"}'))
+        known = f'bellwether_component_info{{component="{component}",version="{version}"}}'
+        wait_for("the versions", lambda: daemon.metric(known))
         wait_for("the orders", lambda: not any(
             value for name, value in daemon.metrics().items()
             if name.startswith("bellwether_orders{") and ("pending" in name or "inflight" in name)))
@@ -56,15 +58,17 @@ def test_an_upgrade_opens_one_check_with_old_and_new_version():
         daemon = Daemon(BINARY, CONFIG, folder=folder)
         try:
             install("2.3.9-1")
-            assert look_once(daemon) == []
+            assert look_once(daemon, "whiteboard", "2.3.9-1") == []
             install("2.4.0-1")
-            bookings = look_once(daemon)
+            bookings = look_once(daemon, "whiteboard", "2.4.0-1")
             assert [booking["kind"] for booking in bookings] == ["upgrade_check"], bookings
             change = bookings[0]["changes"][0]
             assert (change["component"], change["old"], change["new"], change["kind"]) == ("whiteboard", "2.3.9-1", "2.4.0-1", "minor")
             text = next(pathlib.Path(folder, "state", "bookings").glob("*/booking.txt")).read_text()
             assert "2.3.9-1" in text and "2.4.0-1" in text, text
-            assert look_once(daemon) == bookings, "looking again booked again"
+            again = look_once(daemon, "whiteboard", "2.4.0-1")
+            same = lambda booking: (booking["key"], booking["op_seq"], booking["changes"])
+            assert [same(booking) for booking in again] == [same(booking) for booking in bookings], again
         finally:
             run("dpkg", "--purge", PACKAGE)
 
@@ -72,12 +76,13 @@ def test_an_upgrade_opens_one_check_with_old_and_new_version():
 def test_another_kernel_and_another_system_open_nothing():
     with tempfile.TemporaryDirectory() as folder:
         daemon = Daemon(BINARY, CONFIG.split("[probe.versions")[0], folder=folder)
-        assert look_once(daemon) == []
+        kernel = platform.release()
+        assert look_once(daemon, "kernel", kernel) == []
         release = pathlib.Path(folder, "os-release")
         release.write_text('NAME="Other"\nID=other\nVERSION_ID="99"\nPRETTY_NAME="Other 99"\n')
         mount = f"mount --bind {release} $(readlink -f /etc/os-release) && exec setarch --uname-2.6 \"$@\""
         daemon.wrapper = ["unshare", "--mount", "sh", "-c", mount, "sh"]
-        assert look_once(daemon) == []
+        assert look_once(daemon, "os", "Other 99") == []
         changed = [line for line in daemon.lines if "the version changed" in line]
         assert any("kernel" in line for line in changed) and any("os" in line for line in changed), daemon.lines
 
