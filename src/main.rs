@@ -105,7 +105,7 @@ fn fail(error: &(dyn std::error::Error + 'static), code: u8) -> ExitCode {
 
 fn log_to_stderr(level: tracing::Level) {
     use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
-    // The media library is talkative at info; its lines are of use only to who asks for debug.
+    // Libraries are heard only when something is wrong: the media library is talkative at info.
     let own = Targets::new()
         .with_default(level.min(tracing::Level::WARN))
         .with_target("bellwether", level)
