@@ -158,7 +158,7 @@ critical_limit = false
             lock.execute("ROLLBACK")
             wait_for("the commit", lambda: self.state_of_open(), pause=0)
         elif self.point == "inflight":
-            wait_for("an order in flight", lambda: self.state_of_open() in ("inflight", "ambiguous"), pause=0)
+            wait_for("an order in flight", lambda: self.state_of_open() == "inflight", pause=0)
         elif self.point == "first-byte":
             wait_for("the first byte", lambda: self.said("first-byte"), pause=0)
         elif self.point == "replied":
@@ -177,7 +177,7 @@ critical_limit = false
         hit = {
             "detected": state is None and seen == 0,
             "committed": state == "pending" and seen == 0,
-            "inflight": state == "inflight" or (self.mode == "down" and state in ("inflight", "pending")),
+            "inflight": state == "inflight",
             "first-byte": state == "inflight" and seen == 1,
             "replied": state == "inflight" and seen >= 1,
         }[self.point]
