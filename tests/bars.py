@@ -111,7 +111,9 @@ def calls():
         bar(f"idle: {name} delay p50, median and spread", f"{median:.2f}, {width:.2f} ms", "spread at most 0.5 ms", width <= 0.5)
         shifted = conclusive(late)
         shift = spread(shifted, key)[1] - median if shifted else float("nan")
-        bar(f"80 ms on the way: shift of {name} delay p50", f"{shift:.2f} ms", "80 ± 0.5 ms", abs(shift - 80) <= 0.5)
+        bar(f"80 ms on the way: median shift of {name} delay p50", f"{shift:.2f} ms", "80 ± 0.5 ms", abs(shift - 80) <= 0.5)
+        near = sum(abs(run["values"][key] * 1e3 - median - 80) <= 0.5 for run in shifted)
+        bar(f"80 ms on the way: single calls whose {name} is so", f"{near} of {len(shifted)}", "all", near == len(shifted))
     share = len(conclusive(one)) / RUNS
     bar("1 spinner: conclusive runs", f"{share:.0%}", "at least 75 %", share >= 0.75)
     never_worse("1 spinner", one)
