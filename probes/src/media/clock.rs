@@ -33,6 +33,11 @@ impl Clock {
         nanos(self.origin.elapsed())
     }
 
+    /// Time since the start, as it was a `duration` ago.
+    pub(crate) fn before(&self, duration: Duration) -> Nanos {
+        self.now() - nanos(duration)
+    }
+
     /// The instant `at` nanoseconds after the start, for sleeping until it.
     pub(crate) fn instant(&self, at: Nanos) -> Instant {
         self.origin + Duration::from_nanos(u64::try_from(at).unwrap_or(0))

@@ -106,13 +106,18 @@ struct Socket {
 }
 
 impl Socket {
-    /// Whether the rehearsal keeps the datagram. Connectivity checks and the handshake always pass.
-    fn impaired(&self, transmit: &Transmit<'_>) -> bool {
+    /// Whether the rehearsal loses the datagram. Reports, connectivity checks and the handshake always
+    /// pass.
+    fn loses(&self, transmit: &Transmit<'_>) -> bool {
+        matches!(classify(transmit.contents), Datagram::Rtp(_)) && self.impairment.as_ref().is_some_and(|it| it.loses())
+    }
+
+    /// Whether the rehearsal keeps the datagram for a while, to stamp and send it then.
+    fn holds(&self, transmit: &Transmit<'_>) -> bool {
         let Some(impairment) = self.impairment.as_ref().filter(|_| is_media(transmit.contents)) else {
             return false;
         };
-        let lost = matches!(classify(transmit.contents), Datagram::Rtp(_)) && impairment.loses();
-        lost || impairment.hold(&self.io, transmit.destination, transmit.contents, Instant::now())
+        impairment.hold(&self.io, transmit.destination, transmit.contents, self.log.as_ref(), Instant::now())
     }
 }
 
@@ -130,11 +135,14 @@ impl AsyncUdpSocket for Socket {
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.io.poll_send_ready(cx))?;
-            // The intended instant: what the rehearsal adds is path, not lateness of ours.
+            let lost = self.loses(transmit);
+            if !lost && self.holds(transmit) {
+                return Poll::Ready(Ok(transmit.contents.len()));
+            }
             if let Some(log) = &self.log {
                 log.sending(transmit.contents, log.clock().now());
             }
-            if self.impaired(transmit) {
+            if lost {
                 return Poll::Ready(Ok(transmit.contents.len()));
             }
             match self.io.try_send_to(transmit.contents, transmit.destination) {
@@ -273,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_rehearsal_holds_back_counts_as_sent_when_it_was_meant_to() {
+    async fn what_the_rehearsal_holds_back_counts_as_sent_that_much_earlier() {
         let log = Arc::new(Log::new(Clock::start()));
         let delay = Duration::from_millis(30);
         let impairment = Arc::new(Impairment::new(delay, 0.0, 1).unwrap());
@@ -288,6 +296,23 @@ mod tests {
         let id = PacketId { ssrc: 5, sequence: 7 };
         let taken = arrivals.take(id).unwrap() - log.sent(id).unwrap();
         assert!(taken >= 30_000_000, "{taken} ns");
+    }
+
+    #[tokio::test]
+    async fn what_leaves_the_rehearsal_too_late_was_sent_late() {
+        let delay = Duration::from_millis(30);
+        let impairment = Impairment::new(delay, 0.0, 1).unwrap();
+        let log = Arc::new(Log::new(Clock::start()));
+        let (receiver, to) = socket(None, None);
+        let sender = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        sender.writable().await.unwrap();
+        // Held since a second, so let go 970 ms too late.
+        let meant = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let before = log.clock().before(delay);
+        assert!(impairment.hold(&sender, to, &rtp(9), Some(&log), meant));
+        assert_eq!(receive_one(&receiver).await.0, rtp(9));
+        let sent = log.sent(PacketId { ssrc: 5, sequence: 9 }).unwrap();
+        assert!(before <= sent && sent <= log.clock().before(delay), "{before} {sent}");
     }
 
     #[tokio::test]
