@@ -33,6 +33,7 @@ pub mod picture;
 mod reflector;
 mod rendezvous;
 pub mod signal;
+pub(crate) mod slice;
 mod socket;
 mod stats;
 pub mod sync;

@@ -28,6 +28,7 @@ use super::{
     file,
     peer::{Event, Peer},
     rendezvous::Rendezvous,
+    slice,
     socket::{Impairment, Log, StampingRuntime, datagram::PacketId},
 };
 use crate::{Failure, Reason};
@@ -180,7 +181,10 @@ impl<'a> Call<'a> {
         let own = |error: &dyn StdError| failed(Reason::Worker, "media", error);
         let (inlet, outlet) = Inlet::new(Arc::clone(&self.log), Arc::clone(&self.key_wanted));
         let listener = Listener::new(self.clock, runtime, sources.stream_number).map_err(|error| own(&error))?;
-        let listener = spawn_blocking(move || listener.run(&outlet));
+        let listener = spawn_blocking(move || {
+            slice::usual();
+            listener.run(&outlet)
+        });
         let Some(peer) = &self.peer else { return Err(Failure::new(Reason::Worker, "no connection")) };
         let sound = {
             let (track, pace) = (peer.track(Stream::Audio).clone(), pace.clone());
@@ -188,7 +192,10 @@ impl<'a> Call<'a> {
         };
         let pictures = {
             let (track, pace) = (peer.track(Stream::Video).clone(), pace.clone());
-            spawn_blocking(move || sources.pictures.send(&track, &pace))
+            spawn_blocking(move || {
+                slice::usual();
+                sources.pictures.send(&track, &pace)
+            })
         };
         let timer = spawn_blocking(move || overshoots(&pace));
 

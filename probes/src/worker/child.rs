@@ -42,6 +42,7 @@ fn serve() -> io::Result<()> {
     let job: Job = serde_json::from_slice(&line)?;
     let (ended, end) = watch::channel(false);
     thread::Builder::new().name("stdin".to_owned()).spawn(move || end_of_input(&ended))?;
+    media::slice::short();
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(work(&job, end));
     finish(runtime);
