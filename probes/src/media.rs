@@ -38,6 +38,8 @@ mod socket;
 mod stats;
 pub mod sync;
 
+#[cfg(feature = "fuzz")]
+pub use call::fuzz;
 pub use file::{CaptureError, read_capture};
 pub use rendezvous::FarEnd;
 

@@ -7,6 +7,9 @@
 mod child;
 mod source;
 
+#[cfg(feature = "fuzz")]
+pub use source::fuzz;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use regex_lite::Regex;

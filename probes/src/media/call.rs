@@ -35,6 +35,8 @@ use crate::{Failure, Reason};
 use listen::{Heard, Inlet, Listener};
 use pace::{Pace, Sent, Sources};
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod h264;
 mod listen;
 mod pace;

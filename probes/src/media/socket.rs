@@ -184,6 +184,12 @@ impl AsyncUdpSocket for Socket {
     }
 }
 
+/// For the fuzz target `datagrams`.
+#[cfg(feature = "fuzz")]
+pub(crate) fn fuzz(data: &[u8]) {
+    let _ = (classify(data), is_media(data), ancillary(data), address(data));
+}
+
 /// One datagram that arrived.
 struct Arrival {
     length: usize,

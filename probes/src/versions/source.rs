@@ -148,6 +148,21 @@ fn debian(text: &str) -> Result<String, Failure> {
     plausible(version.ok_or_else(|| Failure::new(Reason::Source, "the package is known, but not installed"))?)
 }
 
+/// For the fuzz target `answer`: what any source may say.
+#[cfg(feature = "fuzz")]
+pub fn fuzz(data: &[u8]) {
+    let versions = [
+        pointed(data, "/version"),
+        utf8(data.to_vec()).and_then(|text| extract(&text, Some(r"v(\d+(?:\.\d+)*)"))),
+        utf8(data.to_vec()).and_then(|text| extract(&text, None)),
+        utf8(data.to_vec()).and_then(|text| debian(&text)),
+        utf8(data.to_vec()).and_then(|text| os_release(&text)),
+    ];
+    for version in versions.iter().flatten() {
+        assert!(version.chars().count() <= MAX_VERSION, "an endless version");
+    }
+}
+
 /// The text or number at `pointer` (RFC 6901).
 fn pointed(body: &[u8], pointer: &str) -> Result<String, Failure> {
     let parse = |problem: String| Failure::new(Reason::Parse, problem);

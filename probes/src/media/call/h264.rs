@@ -4,7 +4,7 @@
 /// Annex B start code.
 const START: [u8; 4] = [0, 0, 0, 1];
 /// The largest access unit put together; what is larger is dropped.
-const MOST_BYTES: usize = 1 << 20;
+pub(super) const MOST_BYTES: usize = 1 << 20;
 
 const IDR: u8 = 5;
 const SINGLE: std::ops::RangeInclusive<u8> = 1..=23;
