@@ -29,7 +29,7 @@ use super::{
     peer::{Event, Peer},
     rendezvous::Rendezvous,
     slice,
-    socket::{Impairment, Log, StampingRuntime, datagram::PacketId},
+    socket::{Impairment, Log, Marks, StampingRuntime, check_interface, datagram::PacketId},
 };
 use crate::{Failure, Reason};
 use listen::{Heard, Inlet, Listener};
@@ -127,9 +127,18 @@ impl<'a> Call<'a> {
     /// Signalling, ICE and DTLS, each timed.
     async fn connect(&mut self) -> Result<(), Failure> {
         self.tell("signalling", 0.0);
+        if let Some(interface) = &self.order.config.interface {
+            check_interface(interface)
+                .map_err(|error| failed(Reason::Ice, &format!("the network interface {interface}"), &error))?;
+        }
         let far_end = self.order.config.far_end;
         let signalling = |error: RtcError| failed(Reason::Signalling, "offer and answer", &error);
-        let runtime = StampingRuntime { log: Some(Arc::clone(&self.log)), impairment: self.impairment()? };
+        let runtime = StampingRuntime {
+            log: Some(Arc::clone(&self.log)),
+            impairment: self.impairment()?,
+            marks: Marks { dscp: self.order.config.dscp, picture: None },
+            interface: self.order.config.interface.clone(),
+        };
         let peer = Peer::new(runtime, far_end.local_address(), &mut self.random).await.map_err(signalling)?;
         self.ssrcs = Stream::ALL.map(|stream| peer.track(stream).ssrc);
         let peer = self.peer.insert(peer);

@@ -58,9 +58,13 @@ pub(crate) struct Peer {
 impl Peer {
     /// A connection bound to `address`, not connected yet. Its ids are drawn from `random`: both
     /// ends must not name their tracks alike, as feedback is routed by track name.
-    pub(crate) async fn new(runtime: StampingRuntime, address: &str, random: &mut fastrand::Rng) -> Result<Self> {
+    pub(crate) async fn new(mut runtime: StampingRuntime, address: &str, random: &mut fastrand::Rng) -> Result<Self> {
         let (engine, registry) = settings::media_engine()?;
         let (sender, events) = mpsc::unbounded_channel();
+        let group = word(random);
+        let audio = LocalTrack::new(Stream::Audio, &group, random);
+        let video = LocalTrack::new(Stream::Video, &group, random);
+        runtime.marks.picture = Some(video.ssrc);
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
@@ -71,9 +75,6 @@ impl Peer {
             .build()
             .await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        let group = word(random);
-        let audio = LocalTrack::new(Stream::Audio, &group, random);
-        let video = LocalTrack::new(Stream::Video, &group, random);
         for track in [&audio, &video] {
             connection.add_track(Arc::clone(&track.track) as Arc<dyn TrackLocal>).await?;
             tokio::spawn(feedback(Arc::clone(&track.track), sender.clone()));
@@ -278,3 +279,6 @@ impl PeerConnectionEventHandler for Handler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,6 +75,49 @@ async fn a_rehearsal_delays_and_loses_media_and_leaves_the_checks_alone() {
     assert!(fastest < delay.as_secs_f64(), "{:?}", capture.round_trips);
 }
 
+/// A datagram of the far end's sound.
+fn sound(sequence: u16) -> Vec<u8> {
+    let [a, b] = sequence.to_be_bytes();
+    vec![0x80, 111, a, b, 0, 0, 0, 0, 0, 0, 0, 5, 1, 2, 3]
+}
+
+#[test]
+fn a_packet_that_came_twice_stands_in_the_capture_twice() {
+    let config = short();
+    let order = Order { config: &config, seed: 1, started_at: DateTime::UNIX_EPOCH, progress: &|_, _| {} };
+    let call = Call::new(&order, fastrand::Rng::with_seed(1));
+    let mut heard = Heard::default();
+    for sequence in 0..3 {
+        let (at, id) = (1000 * i64::from(sequence), PacketId { ssrc: 5, sequence });
+        call.log.arrived(&sound(sequence), at);
+        assert_eq!(call.log.take(id), Some(at));
+        let (sequence, hash) = (u64::from(sequence), 100 + u64::from(sequence));
+        heard
+            .packets
+            .push((id, ReceivedPacket { stream: Stream::Audio, sequence, rtp_time: 960, hash, at, seen: at + 7 }));
+    }
+    call.log.arrived(&sound(1), 1500);
+    call.log.arrived(&sound(1), 5000);
+    // Never handed on: not ours, or not whole.
+    call.log.arrived(&sound(9), 6000);
+    let nothing = || Sent { packets: Vec::new(), frames: Vec::new(), markers: Vec::new() };
+    let media =
+        Media { start: 0, end: 1, sound: nothing(), pictures: nothing(), overshoots: Vec::new(), heard, dropped: 0 };
+    let capture = call.capture(0, media);
+    let received: Vec<(u64, u64, Nanos)> =
+        capture.received.iter().map(|packet| (packet.sequence, packet.hash, packet.at)).collect();
+    assert_eq!(received, [(0, 100, 0), (1, 101, 1000), (1, 101, 1500), (2, 102, 2000), (1, 101, 5000)]);
+    assert_eq!(capture.dropped, 1);
+}
+
+#[tokio::test]
+async fn an_interface_that_is_not_there_is_named() {
+    let config = Config { interface: Some("no-such-card".to_owned()), ..short() };
+    let failure = make(&config, std::future::pending()).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Ice);
+    assert_eq!(failure.detail, "the network interface no-such-card: No such device (os error 19)");
+}
+
 #[tokio::test]
 async fn a_call_ends_when_it_is_told_to() {
     let end = async {

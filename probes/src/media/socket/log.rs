@@ -79,7 +79,7 @@ impl Log {
     }
 
     /// Notes that `bytes` arrived.
-    pub(super) fn arrived(&self, bytes: &[u8], at: Nanos) {
+    pub(in crate::media) fn arrived(&self, bytes: &[u8], at: Nanos) {
         let mut tables = self.tables();
         match classify(bytes) {
             Datagram::Rtp(id) => {
