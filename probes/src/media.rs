@@ -62,7 +62,7 @@ const OURS: &[Reason] = &[Reason::Worker, Reason::Cancelled, Reason::HostLimited
 pub struct Config {
     /// What the call goes to; `"reflector"`, the default, is this box itself.
     pub far_end: FarEnd,
-    /// How long media is measured, 3 s to 60 s. Connecting and a second of warm-up come before it.
+    /// How long media is measured, 2 s to 60 s. Connecting and a second of warm-up come before it.
     pub duration: Span,
     /// Width of the picture in pixels, a multiple of 16 from 160 to 1920.
     pub width: u32,
@@ -155,7 +155,7 @@ impl Config {
         };
         let seconds = |span: Span| Unit::Seconds.show(span.0.as_secs_f64());
         let duration = self.duration.0.as_secs_f64();
-        expect("duration", (3.0..=60.0).contains(&duration), seconds(self.duration), "3 s to 60 s");
+        expect("duration", (2.0..=60.0).contains(&duration), seconds(self.duration), "2 s to 60 s");
         let width = (160..=1920).contains(&self.width) && self.width.is_multiple_of(16);
         expect("width", width, self.width.to_string(), "a multiple of 16 from 160 to 1920");
         let height = (90..=1088).contains(&self.height) && self.height.is_multiple_of(2);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_range_is_checked_and_the_message_says_what_was_found_and_expected() {
-        let all = r#"{"duration":2,"width":632,"height":361,"frame_rate":0,"video_bits_per_second":1,
+        let all = r#"{"duration":1,"width":632,"height":361,"frame_rate":0,"video_bits_per_second":1,
             "audio_bits_per_second":500000,"dscp":{"audio":64,"video":255},"interface":"the first one",
             "rehearsal":{"delay":"3 s","loss":0.9}}"#;
         let mistakes: Vec<String> =
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(
             mistakes,
             [
-                "duration: found 2 s, expected 3 s to 60 s",
+                "duration: found 1 s, expected 2 s to 60 s",
                 "width: found 632, expected a multiple of 16 from 160 to 1920",
                 "height: found 361, expected an even number from 90 to 1088",
                 "frame_rate: found 0, expected 5 to 60",
