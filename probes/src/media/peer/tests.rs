@@ -82,7 +82,7 @@ async fn what_arrives_twice_is_handed_on_once_and_both_arrivals_are_known() {
     let wire = Wire::new().await;
     let (offer, near_address) = moved(&near.offer().await.unwrap(), &wire.far_side);
     let (answer, far_address) = moved(&far.answer(offer).await.unwrap(), &wire.near_side);
-    near.accept(answer).await.unwrap();
+    near.accept(answer, Setup::PAYLOAD_TYPES).await.unwrap();
     let wire = tokio::spawn(wire.carry(near_address, far_address));
     connected(&mut near).await;
     connected(&mut far).await;
