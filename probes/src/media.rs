@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub mod analysis;
+mod burst;
 mod call;
 pub mod capture;
 mod clock;
@@ -24,12 +25,14 @@ pub mod delay;
 mod file;
 #[cfg(test)]
 mod fixture;
+mod freeze;
 mod host;
 mod identity;
 pub mod jitter;
 pub mod loss;
 mod peer;
 pub mod picture;
+pub mod playout;
 mod reflector;
 mod rendezvous;
 pub mod signal;
@@ -37,6 +40,7 @@ pub(crate) mod slice;
 mod socket;
 mod stats;
 pub mod sync;
+pub mod wire;
 
 pub use file::{CaptureError, read_capture};
 pub use rendezvous::FarEnd;

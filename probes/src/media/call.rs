@@ -283,6 +283,8 @@ impl<'a> Call<'a> {
             sent,
             received,
             frames_sent: pictures.frames,
+            frames_received: heard.pictures,
+            video_profile: heard.profile,
             frames_decoded: heard.frames,
             markers_sent: sound.markers,
             markers_heard: heard.markers,

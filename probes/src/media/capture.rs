@@ -30,6 +30,14 @@ impl Stream {
         }
     }
 
+    /// Name of its codec in SDP.
+    pub fn codec(self) -> &'static str {
+        match self {
+            Self::Audio => "opus",
+            Self::Video => "H264",
+        }
+    }
+
     /// RTP clock rate in hertz.
     pub fn clock_rate(self) -> u32 {
         match self {
@@ -71,6 +79,9 @@ pub struct ReceivedPacket {
     pub rtp_time: u32,
     /// xxh3-64 of the RTP payload.
     pub hash: u64,
+    /// Length of the payload in bytes; 0 in captures of older versions.
+    #[serde(default)]
+    pub bytes: u32,
     /// Kernel receive time stamp.
     pub at: Nanos,
     /// When the program saw it; the difference to `at` is this box's own lateness.
@@ -84,6 +95,22 @@ pub struct SentFrame {
     pub counter: u64,
     /// Its capture time: the instant its content stands for.
     pub captured: Nanos,
+    /// xxh3-64 of its slices, however they are packed; absent in captures of older versions.
+    #[serde(default)]
+    pub hash: Option<u64>,
+}
+
+/// A whole picture that came back, whether it could be decoded or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReceivedFrame {
+    /// xxh3-64 of its slices, however they are packed.
+    pub hash: u64,
+    /// RTP time stamp as the far end writes it.
+    pub rtp_time: u32,
+    /// Kernel receive time stamp of the packet that completed it.
+    pub completed: Nanos,
+    /// Whether it can be decoded without any other.
+    pub key: bool,
 }
 
 /// A picture that was decoded and whose time code was read.
@@ -162,6 +189,12 @@ pub struct Capture {
     pub received: Vec<ReceivedPacket>,
     /// Pictures sent.
     pub frames_sent: Vec<SentFrame>,
+    /// Whole pictures received, in order of RTP; none in captures of older versions.
+    #[serde(default)]
+    pub frames_received: Vec<ReceivedFrame>,
+    /// The `profile-level-id` (RFC 6184 §8.1) of the pictures received, if parameter sets came.
+    #[serde(default)]
+    pub video_profile: Option<String>,
     /// Pictures decoded, in order of decoding.
     pub frames_decoded: Vec<DecodedFrame>,
     /// Markers sent.

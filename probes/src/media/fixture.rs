@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::capture::{
-    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedPacket, SentFrame, SentMarker, SentPacket, Stream,
+    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedFrame, ReceivedPacket, SentFrame, SentMarker, SentPacket,
+    Stream,
 };
 
 pub(super) const MS: Nanos = 1_000_000;
@@ -19,7 +20,7 @@ const PACKETISATION: Nanos = 20 * MS;
 
 /// A call of one second of warm-up and `length` seconds of steady sending. `path` gives the delay
 /// of each packet, or `None` for one that is lost; audio packets come every 20 ms, video frames of
-/// three packets at 30 a second.
+/// three packets at 30 a second, every sixtieth a key frame.
 pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nanos>) -> Capture {
     // Before a picture and a marker are captured, and not at the same instant.
     let media_start = SECOND - PACKETISATION;
@@ -39,6 +40,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         sent: Vec::new(),
         received: Vec::new(),
         frames_sent: Vec::new(),
+        frames_received: Vec::new(),
+        video_profile: Some("42c01f".to_owned()),
         frames_decoded: Vec::new(),
         markers_sent: Vec::new(),
         markers_heard: Vec::new(),
@@ -55,7 +58,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         if let Some(at) = arrival {
             let sequence = sequence + 5_000;
             let rtp_time = rtp_time.wrapping_add(77_777);
-            capture.received.push(ReceivedPacket { stream, sequence, rtp_time, hash, at, seen: at + MS / 10 });
+            let seen = at + MS / 10;
+            capture.received.push(ReceivedPacket { stream, sequence, rtp_time, hash, bytes: 100, at, seen });
         }
         capture.sent.push(packet);
         arrival
@@ -81,9 +85,12 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         let rtp_time = (u32::MAX - 200_000).wrapping_add(counter as u32 * 3000);
         let parts: Vec<Option<Nanos>> =
             (0..PER_FRAME).map(|part| send(Stream::Video, counter * PER_FRAME + part, rtp_time, due)).collect();
-        capture.frames_sent.push(SentFrame { counter, captured: due - ENCODING });
+        let hash = 1_000_000 + counter;
+        capture.frames_sent.push(SentFrame { counter, captured: due - ENCODING, hash: Some(hash) });
         if let Some(completed) = parts.into_iter().collect::<Option<Vec<_>>>().and_then(|parts| parts.into_iter().max())
         {
+            let (rtp_time, key) = (rtp_time.wrapping_add(77_777), counter % 60 == 0);
+            capture.frames_received.push(ReceivedFrame { hash, rtp_time, completed, key });
             capture.frames_decoded.push(DecodedFrame { counter, at: completed + DECODING, completed, torn: false });
         }
     }
@@ -91,6 +98,14 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
     capture.frames_decoded.sort_by_key(|frame| frame.at);
     capture.markers_heard.sort_by_key(|marker| marker.at);
     capture
+}
+
+/// Numbers of 31 bits from a linear congruential generator, which any language repeats.
+pub(super) fn congruential(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    }
 }
 
 /// The value of the one reading of `metric` with these label values, in any order.

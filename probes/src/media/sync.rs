@@ -42,7 +42,7 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
 }
 
 /// Median time from a marker's first sample until the packet that carries it was sent, in seconds.
-fn own_sound(capture: &Capture) -> Option<f64> {
+pub(super) fn own_sound(capture: &Capture) -> Option<f64> {
     let carriers = carriers(capture);
     let steady = capture.markers_sent.iter().filter(|marker| marker.generated >= capture.media_start);
     let wait = steady.filter_map(|marker| Some(seconds(carriers.get(&marker.index)?.at? - marker.generated)));

@@ -15,12 +15,12 @@ use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    h264::{Assembled, Assembler},
+    h264::{AccessUnit, Assembled, Assembler, picture_hash, profile},
     reorder::{Extender, Next, Reorder},
     sound::Ear,
 };
 use crate::media::{
-    capture::{DecodedFrame, HeardMarker, Nanos, ReceivedPacket, Stream},
+    capture::{DecodedFrame, HeardMarker, Nanos, ReceivedFrame, ReceivedPacket, Stream},
     clock::Clock,
     codec::{CodecError, PictureDecoder},
     peer::{Incoming, KeyFrameRequests, RemoteTrack},
@@ -98,6 +98,10 @@ pub(super) struct Outlet(Receiver<Message>);
 pub(super) struct Heard {
     /// Packets, with the id under which the socket knows them.
     pub(super) packets: Vec<(PacketId, ReceivedPacket)>,
+    /// Whole pictures, whether they could be decoded or not.
+    pub(super) pictures: Vec<ReceivedFrame>,
+    /// Their profile, once parameter sets came.
+    pub(super) profile: Option<String>,
     pub(super) frames: Vec<DecodedFrame>,
     pub(super) markers: Vec<HeardMarker>,
     pub(super) first_sound: Option<Nanos>,
@@ -170,7 +174,8 @@ impl Listener {
         if self.heard.packets.len() < MOST_PACKETS {
             let id = PacketId { ssrc: header.ssrc, sequence: header.sequence_number };
             let (rtp_time, hash) = (header.timestamp, xxh3_64(&packet.payload));
-            self.heard.packets.push((id, ReceivedPacket { stream, sequence, rtp_time, hash, at, seen }));
+            let bytes = packet.payload.len() as u32;
+            self.heard.packets.push((id, ReceivedPacket { stream, sequence, rtp_time, hash, bytes, at, seen }));
         }
         self.buffers[stream as usize].push(sequence, seen, Waiting { packet, at });
     }
@@ -199,10 +204,13 @@ impl Listener {
         self.completed = self.completed.max(*at);
         match self.assembler.push(&packet.payload, packet.header.timestamp, packet.header.marker) {
             Assembled::Partial => {}
-            Assembled::Useless => {
+            Assembled::Useless => self.request_key_frame(),
+            Assembled::Stranded(unit) => {
+                self.note(&unit, packet.header.timestamp);
                 self.request_key_frame();
             }
             Assembled::Whole(unit) => {
+                self.note(&unit, packet.header.timestamp);
                 let look = |luma: crate::media::codec::Luma<'_>| {
                     picture::read(luma.pixels, luma.width, luma.height, luma.stride)
                 };
@@ -219,6 +227,16 @@ impl Listener {
         if packet.header.marker {
             self.completed = 0;
         }
+    }
+
+    /// Notes that a whole picture came.
+    fn note(&mut self, unit: &AccessUnit, rtp_time: u32) {
+        if let Some(hash) = picture_hash(&unit.bytes)
+            && self.heard.pictures.len() < MOST_PACKETS
+        {
+            self.heard.pictures.push(ReceivedFrame { hash, rtp_time, completed: self.completed, key: unit.key });
+        }
+        self.heard.profile = self.heard.profile.take().or_else(|| profile(&unit.bytes));
     }
 
     fn recognise(&mut self, read: Option<picture::ReadCode>) {
