@@ -35,6 +35,7 @@ pub mod picture;
 pub mod playout;
 mod reflector;
 mod rendezvous;
+pub mod report;
 pub mod signal;
 pub(crate) mod slice;
 mod socket;

@@ -70,6 +70,8 @@ impl fmt::Display for Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
+    /// `uplink` or `downlink`.
+    Leg,
     /// Part of a connection's setup or of a page's answer.
     Phase,
     /// `audio` or `video`.
@@ -90,6 +92,7 @@ impl Label {
     /// The label's name on a series.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Leg => "leg",
             Self::Phase => "phase",
             Self::Stream => "stream",
             Self::Direction => "direction",
@@ -170,6 +173,8 @@ metrics! {
         "Time from the start of the call until the first sound was decoded.";
     MediaRoundTrip "media_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "网络往返时间",
         "Round trip of connectivity checks to the far end.";
+    MediaReportRoundTrip "media_report_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "RTCP 往返时间",
+        "Round trip of RTCP reports to the far end (RFC 3550).";
     MediaPacketDelay "media_packet_delay" Seconds Up Log(1.4) Net [Stream Stat] Some("p95"), "数据包环回时延",
         "Loop delay of media packets by kernel time stamps.";
     MediaAudioDelay "media_audio_delay" Seconds Up Log(1.3) Audio [Stat] Some("p95"), "声音环回时延",
@@ -188,6 +193,8 @@ metrics! {
         "Packet delay variation above the smallest delay of the call (RFC 5481).";
     MediaLoss "media_loss" Ratio Up Linear(0.01) Net [Stream] None, "丢包率",
         "Share of packets missing before repair.";
+    MediaLegLoss "media_leg_loss" Ratio Up Linear(0.01) Net [Leg Stream] None, "分段丢包率",
+        "Share of packets missing on the way to the far end, as it reports, and on the way back.";
     MediaResidualLoss "media_residual_loss" Ratio Up Linear(0.005) Net [Stream] None, "修复后丢包率",
         "Share of packets that never arrived, repair included.";
     MediaLatePackets "media_late_packets" Ratio Up Linear(0.005) Net [Stream] None, "迟到包比例",
@@ -212,6 +219,8 @@ metrics! {
         "Mean number of packets missing before repair in a row; above 2 losses are bursty.";
     MediaSkew "media_skew" Seconds AwayFromZero Linear(0.04) Sync [] None, "音画不同步",
         "Picture delay minus sound delay, codec constants removed; positive: sound early (BT.1359).";
+    MediaMapSkew "media_map_skew" Seconds AwayFromZero Linear(0.04) Sync [] None, "音画映射偏差",
+        "How early sound is played by the clock of the far end's RTCP sender reports, as receivers play it.";
     MediaFrameRate "media_frame_rate" Hertz Down Linear(3.0) Video [] None, "帧率",
         "New pictures decoded per second.";
     MediaFrameRatio "media_frame_ratio" Ratio Down Linear(0.10) Video [] None, "帧到达率",

@@ -18,7 +18,7 @@ use super::{
     capture::{Capture, Stream},
     delay,
     host::Host,
-    identity, jitter, loss, picture, playout,
+    identity, jitter, loss, picture, playout, report,
     stats::{Sample, Stat, seconds},
     sync, wire,
 };
@@ -28,7 +28,7 @@ use crate::{Class, Failure, Label, MediaPath, Metric, ProbeRun, Reading, Reason}
 type Analysis = fn(&Capture) -> Vec<Reading>;
 
 /// The analyses of the media, by what each measures.
-const PARTS: [(&str, Analysis); 7] = [
+const PARTS: [(&str, Analysis); 8] = [
     ("packet, sound and picture delay", delay::readings),
     ("jitter", jitter::readings),
     ("loss", loss::readings),
@@ -36,6 +36,7 @@ const PARTS: [(&str, Analysis); 7] = [
     ("frame rate and freezes", picture::readings),
     ("playout", playout::readings),
     ("throughput and key frames", wire::readings),
+    ("what the far end reports", report::readings),
 ];
 
 /// Fills `run` with what `capture` shows: readings, what is absent, and whether the run failed or

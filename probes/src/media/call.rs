@@ -23,13 +23,17 @@ use tokio::{
 
 use super::{
     Config,
-    capture::{Capture, Nanos, Phase, ReceivedPacket, Stream},
+    capture::{Capture, Nanos, Phase, ReceivedPacket, ReceptionReport, SenderReport, Stream},
     clock::Clock,
     file,
     peer::{Event, Peer},
     rendezvous::Rendezvous,
     slice,
-    socket::{Impairment, Log, StampingRuntime, datagram::PacketId},
+    socket::{
+        Impairment, Log, StampingRuntime,
+        datagram::PacketId,
+        log::{Report, Says},
+    },
 };
 use crate::{Failure, Reason};
 use listen::{Heard, Inlet, Listener};
@@ -262,6 +266,12 @@ impl<'a> Call<'a> {
         let mut received: Vec<ReceivedPacket> = repeats.collect();
         received.extend(heard.packets.iter().map(|(_, packet)| packet.clone()));
         received.sort_by_key(|packet| packet.at);
+        let ours = |ssrc| Stream::ALL.into_iter().find(|stream| self.ssrcs[*stream as usize] == ssrc);
+        let theirs: HashMap<u32, Stream> = heard.packets.iter().map(|(id, packet)| (id.ssrc, packet.stream)).collect();
+        let reports = self.log.reports();
+        let sender_reports = reports.iter().filter_map(|report| sender_report(report, &theirs)).collect();
+        let reception_reports =
+            reports.iter().filter_map(|report| reception_report(report, ours(report.ssrc)?, self.clock)).collect();
         let mut sent = sound.packets;
         sent.extend(pictures.packets);
         for packet in &mut sent {
@@ -288,6 +298,8 @@ impl<'a> Call<'a> {
             frames_decoded: heard.frames,
             markers_sent: sound.markers,
             markers_heard: heard.markers,
+            sender_reports,
+            reception_reports,
             round_trips: self.log.round_trips(),
             overshoots,
             clock_drift: self.clock.drift(),
@@ -341,6 +353,19 @@ struct Media {
     overshoots: Vec<Nanos>,
     heard: Heard,
     dropped: u64,
+}
+
+/// What a report on a stream that comes back says.
+fn sender_report(report: &Report, theirs: &HashMap<u32, Stream>) -> Option<SenderReport> {
+    let Says::Sent { ntp, rtp_time } = report.says else { return None };
+    Some(SenderReport { stream: *theirs.get(&report.ssrc)?, at: report.at, ntp, rtp_time })
+}
+
+/// What a report on our `stream` says.
+fn reception_report(report: &Report, stream: Stream, clock: Clock) -> Option<ReceptionReport> {
+    let Says::Received { highest_sequence, total_lost, last_sender_report, delay } = report.says else { return None };
+    let (at, ntp) = (report.at, clock.short_ntp(report.at));
+    Some(ReceptionReport { stream, at, ntp, highest_sequence, total_lost, last_sender_report, delay })
 }
 
 /// How late a periodic timer fires, until sending is over.

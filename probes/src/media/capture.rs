@@ -124,6 +124,9 @@ pub struct DecodedFrame {
     pub completed: Nanos,
     /// Whether the two strips of the time code disagreed (slice loss).
     pub torn: bool,
+    /// RTP time stamp as the far end writes it; absent in captures of older versions.
+    #[serde(default)]
+    pub rtp_time: Option<u32>,
 }
 
 /// A marker (coded chirp) we sent.
@@ -147,6 +150,41 @@ pub struct HeardMarker {
     pub at: Nanos,
     /// Peak over second peak of the matched filter, in decibels.
     pub margin_db: f64,
+    /// RTP time stamp of its first sample as the far end counts; absent in captures of older versions.
+    #[serde(default)]
+    pub rtp_time: Option<u32>,
+}
+
+/// What a sender report (RFC 3550 §6.4.1) of the far end says: one instant in two clocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SenderReport {
+    /// The stream that comes back.
+    pub stream: Stream,
+    /// When the program saw it.
+    pub at: Nanos,
+    /// The instant by the far end's clock: seconds since 1900 in the upper 32 bits, their parts below.
+    pub ntp: u64,
+    /// The same instant in RTP time.
+    pub rtp_time: u32,
+}
+
+/// What the far end reports of a stream it receives from us (RFC 3550 §6.4.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReceptionReport {
+    /// The stream we send.
+    pub stream: Stream,
+    /// When the program saw it.
+    pub at: Nanos,
+    /// The same by the wall clock: the middle 32 bits of its NTP time.
+    pub ntp: u32,
+    /// The highest sequence number received, with the count of cycles above it.
+    pub highest_sequence: u32,
+    /// Packets lost since the beginning; copies make it negative.
+    pub total_lost: i32,
+    /// The middle 32 bits of the NTP time of our newest report that arrived; 0 if none did.
+    pub last_sender_report: u32,
+    /// Since when, in 1/65536 s.
+    pub delay: u32,
 }
 
 /// Duration of one phase of connecting, in seconds.
@@ -201,6 +239,12 @@ pub struct Capture {
     pub markers_sent: Vec<SentMarker>,
     /// Markers heard.
     pub markers_heard: Vec<HeardMarker>,
+    /// Sender reports of the far end; none in captures of older versions.
+    #[serde(default)]
+    pub sender_reports: Vec<SenderReport>,
+    /// What the far end reports of our streams; nothing in captures of older versions.
+    #[serde(default)]
+    pub reception_reports: Vec<ReceptionReport>,
     /// Round trips of connectivity checks, in seconds.
     pub round_trips: Vec<f64>,
     /// How late a periodic timer of 5 ms fired, each time, in nanoseconds.

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::capture::{
-    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedFrame, ReceivedPacket, SentFrame, SentMarker, SentPacket,
-    Stream,
+    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedFrame, ReceivedPacket, ReceptionReport, SenderReport,
+    SentFrame, SentMarker, SentPacket, Stream,
 };
 
 pub(super) const MS: Nanos = 1_000_000;
@@ -17,6 +17,31 @@ const ENCODING: Nanos = 3 * MS;
 pub(super) const DECODING: Nanos = 2 * MS;
 /// From the first sample of a block until it is due: packetisation.
 const PACKETISATION: Nanos = 20 * MS;
+
+/// What the far end adds to RTP time stamps.
+const REBASED: u32 = 77_777;
+
+/// Of a far end that received all that was sent until `at`, and 60 ms away.
+fn reception_report(sent: &[SentPacket], stream: Stream, at: Nanos) -> ReceptionReport {
+    let before = sent.iter().filter(|packet| packet.stream == stream && packet.due <= at);
+    ReceptionReport {
+        stream,
+        at,
+        ntp: 3 + 3932,
+        highest_sequence: before.map(|packet| packet.sequence as u32).max().unwrap_or_default(),
+        total_lost: 0,
+        last_sender_report: 1,
+        delay: 2,
+    }
+}
+
+/// Of a far end whose clock says a round number when this call starts, and whose map is that of sending.
+fn sender_report(sent: &[SentPacket], stream: Stream) -> Option<SenderReport> {
+    let packet = sent.iter().find(|packet| packet.stream == stream)?;
+    let parts = (i128::from(packet.at?) << 32) / 1_000_000_000;
+    let rtp_time = packet.rtp_time.wrapping_add(REBASED);
+    Some(SenderReport { stream, at: SECOND, ntp: (3_900_000_000 << 32) + parts as u64, rtp_time })
+}
 
 /// A call of one second of warm-up and `length` seconds of steady sending. `path` gives the delay
 /// of each packet, or `None` for one that is lost; audio packets come every 20 ms, video frames of
@@ -45,6 +70,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         frames_decoded: Vec::new(),
         markers_sent: Vec::new(),
         markers_heard: Vec::new(),
+        sender_reports: Vec::new(),
+        reception_reports: Vec::new(),
         round_trips: vec![0.060; 20],
         overshoots: vec![MS / 10; 2000],
         clock_drift: 0,
@@ -57,7 +84,7 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         let arrival = path(&packet).map(|delay| due + MS / 10 + delay);
         if let Some(at) = arrival {
             let sequence = sequence + 5_000;
-            let rtp_time = rtp_time.wrapping_add(77_777);
+            let rtp_time = rtp_time.wrapping_add(REBASED);
             let seen = at + MS / 10;
             capture.received.push(ReceivedPacket { stream, sequence, rtp_time, hash, bytes: 100, at, seen });
         }
@@ -67,7 +94,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
     for block in 0..(1 + length as u64) * 50 {
         let due = block as Nanos * 20 * MS;
         // The time stamp wraps within the call.
-        let arrival = send(Stream::Audio, block, (u32::MAX - 100_000).wrapping_add(block as u32 * 960), due);
+        let rtp_time = (u32::MAX - 100_000).wrapping_add(block as u32 * 960);
+        let arrival = send(Stream::Audio, block, rtp_time, due);
         if block % 50 == 0 {
             let marker = SentMarker {
                 index: block / 50,
@@ -75,7 +103,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
                 generated: due - PACKETISATION,
             };
             if let Some(at) = arrival {
-                capture.markers_heard.push(HeardMarker { up: marker.up, at, margin_db: 20.0 });
+                let rtp_time = Some(rtp_time.wrapping_add(REBASED));
+                capture.markers_heard.push(HeardMarker { up: marker.up, at, margin_db: 20.0, rtp_time });
             }
             capture.markers_sent.push(marker);
         }
@@ -89,11 +118,24 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         capture.frames_sent.push(SentFrame { counter, captured: due - ENCODING, hash: Some(hash) });
         if let Some(completed) = parts.into_iter().collect::<Option<Vec<_>>>().and_then(|parts| parts.into_iter().max())
         {
-            let (rtp_time, key) = (rtp_time.wrapping_add(77_777), counter % 60 == 0);
+            let (rtp_time, key) = (rtp_time.wrapping_add(REBASED), counter % 60 == 0);
             capture.frames_received.push(ReceivedFrame { hash, rtp_time, completed, key });
-            capture.frames_decoded.push(DecodedFrame { counter, at: completed + DECODING, completed, torn: false });
+            capture.frames_decoded.push(DecodedFrame {
+                counter,
+                at: completed + DECODING,
+                completed,
+                torn: false,
+                rtp_time: Some(rtp_time),
+            });
         }
     }
+    for second in 1..=length {
+        capture
+            .reception_reports
+            .extend(Stream::ALL.map(|stream| reception_report(&capture.sent, stream, second * SECOND)));
+    }
+    capture.sender_reports =
+        Stream::ALL.into_iter().filter_map(|stream| sender_report(&capture.sent, stream)).collect();
     capture.received.sort_by_key(|packet| packet.at);
     capture.frames_decoded.sort_by_key(|frame| frame.at);
     capture.markers_heard.sort_by_key(|marker| marker.at);

@@ -26,6 +26,7 @@ use webrtc::{
 
 use super::{capture::Stream, socket::StampingRuntime};
 
+mod deliver;
 mod settings;
 
 /// What happens to a connection.
@@ -59,7 +60,7 @@ impl Peer {
     /// A connection bound to `address`, not connected yet. Its ids are drawn from `random`: both
     /// ends must not name their tracks alike, as feedback is routed by track name.
     pub(crate) async fn new(runtime: StampingRuntime, address: &str, random: &mut fastrand::Rng) -> Result<Self> {
-        let (engine, registry) = settings::media_engine()?;
+        let (engine, registry) = settings::media_engine(runtime.log.clone())?;
         let (sender, events) = mpsc::unbounded_channel();
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine)

@@ -215,7 +215,7 @@ impl Listener {
                     picture::read(luma.pixels, luma.width, luma.height, luma.stride)
                 };
                 match self.decoder.decode(&unit.bytes, look) {
-                    Ok(read) => self.recognise(read.flatten()),
+                    Ok(read) => self.recognise(read.flatten(), packet.header.timestamp),
                     Err(error) => {
                         self.assembler.decoder_failed();
                         not_decoded(&error);
@@ -239,12 +239,13 @@ impl Listener {
         self.heard.profile = self.heard.profile.take().or_else(|| profile(&unit.bytes));
     }
 
-    fn recognise(&mut self, read: Option<picture::ReadCode>) {
+    fn recognise(&mut self, read: Option<picture::ReadCode>, rtp_time: u32) {
         let at = self.clock.now();
         let Some(read) = read.filter(|read| read.code.stream == self.stream_number) else { return };
         let counter = read.code.extended(self.newest_counter);
         self.newest_counter = self.newest_counter.max(counter);
-        self.heard.frames.push(DecodedFrame { counter, at, completed: self.completed, torn: read.torn });
+        let (completed, rtp_time) = (self.completed, Some(rtp_time));
+        self.heard.frames.push(DecodedFrame { counter, at, completed, torn: read.torn, rtp_time });
     }
 
     fn request_key_frame(&mut self) {
