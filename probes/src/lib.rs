@@ -25,7 +25,7 @@ pub mod worker;
 
 pub use metric::{Family, Label, Metric, Scale, Spec, Worse};
 pub use mistake::Mistake;
-pub use reading::{ComponentVersion, Failure, Labels, ProbeRun, Reading, Reason, Validity};
+pub use reading::{Class, ComponentVersion, Failure, Labels, MediaPath, ProbeRun, Reading, Reason, Validity};
 pub use units::{Span, Unit};
 
 /// The kinds of probe, as `kind = "…"` in a `[probe.NAME]` table names them.

@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub mod analysis;
+mod burst;
 mod call;
 pub mod capture;
 mod clock;
@@ -25,6 +26,7 @@ mod far_end;
 mod file;
 #[cfg(test)]
 mod fixture;
+mod freeze;
 mod host;
 mod ice;
 mod identity;
@@ -32,13 +34,16 @@ pub mod jitter;
 pub mod loss;
 mod peer;
 pub mod picture;
+pub mod playout;
 mod reflector;
 mod rendezvous;
+pub mod report;
 pub mod signal;
 pub(crate) mod slice;
 mod socket;
 mod stats;
 pub mod sync;
+pub mod wire;
 
 pub use far_end::{FarEnd, Remote};
 pub use file::{CaptureError, read_capture};

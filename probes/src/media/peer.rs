@@ -30,6 +30,7 @@ use webrtc::{
 
 use super::{capture::Stream, ice::Server, socket::StampingRuntime};
 
+mod deliver;
 mod settings;
 mod setup;
 
@@ -74,7 +75,7 @@ impl Peer {
     /// A connection, not connected yet. Its ids are drawn from `random`: both ends must not name
     /// their tracks alike, as feedback is routed by track name.
     pub(crate) async fn with(setup: Setup, mut runtime: StampingRuntime, random: &mut fastrand::Rng) -> Result<Self> {
-        let (engine, registry) = settings::media_engine(setup.payload_types)?;
+        let (engine, registry) = settings::media_engine(setup.payload_types, runtime.log.clone())?;
         let (sender, events) = mpsc::unbounded_channel();
         let group = word(random);
         let tracks = Stream::ALL.map(|stream| LocalTrack::new(stream, setup.payload_types, &group, random));

@@ -13,7 +13,7 @@ use rtc::{
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::h264::is_picture_data;
+use super::h264::{is_picture_data, picture_hash};
 use crate::media::{
     Config,
     capture::{Nanos, SentFrame, SentMarker, SentPacket, Stream},
@@ -257,7 +257,7 @@ impl PictureSource {
             let key = keys.due(since as Nanos, pace.key_wanted.swap(false, Ordering::Relaxed));
             let encoded = Bytes::from(self.encoder.encode(&self.picture, since / 1_000_000, key)?);
             let due = captured + ENCODING;
-            frames.push(SentFrame { counter, captured });
+            frames.push(SentFrame { counter, captured, hash: picture_hash(&encoded) });
             let ticks = (counter * 90_000 / frame_rate) as u32;
             let payloads = payloader.payload(MOST_PAYLOAD, &encoded)?;
             let last = payloads.len().saturating_sub(1);

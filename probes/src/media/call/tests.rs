@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     media::{
         Rehearsal,
-        capture::ReceivedPacket,
+        capture::{ReceivedPacket, ReceptionReport},
         rendezvous::far::{Far, Manner},
         socket::datagram::PacketId,
     },
@@ -59,6 +59,26 @@ async fn over_the_reflector_everything_comes_back_once_and_is_known_for_what_it_
     assert_eq!(decoded, sent);
     assert!(capture.frames_decoded.iter().all(|frame| !frame.torn && frame.completed < frame.at));
 
+    let hashes: Vec<Option<u64>> = capture.frames_sent.iter().map(|frame| frame.hash).collect();
+    let came: Vec<Option<u64>> = capture.frames_received.iter().map(|frame| Some(frame.hash)).collect();
+    assert_eq!(came, hashes, "pictures are what they were");
+    assert_eq!(
+        capture.frames_received.iter().filter(|frame| frame.key).count(),
+        repeated,
+        "parameter sets come with keys"
+    );
+    assert!(
+        capture.video_profile.as_ref().is_some_and(|profile| profile.starts_with("42")),
+        "{:?}",
+        capture.video_profile
+    );
+    for stream in Stream::ALL {
+        assert!(capture.sender_reports.iter().any(|report| report.stream == stream), "{stream:?}");
+        let of = |report: &&ReceptionReport| report.stream == stream;
+        let known = |report: &ReceptionReport| report.last_sender_report != 0 && report.total_lost == 0;
+        assert!(capture.reception_reports.iter().filter(of).any(known), "{stream:?}: {:?}", capture.reception_reports);
+    }
+
     // The last whole second may lack what its marker needs behind it; the first one its beginning.
     let heard: Vec<bool> = capture.markers_heard.iter().map(|marker| marker.up).collect();
     let sent: Vec<bool> = capture.markers_sent.iter().map(|marker| marker.up).collect();
@@ -104,9 +124,10 @@ async fn a_packet_that_came_twice_stands_in_the_capture_twice() {
         call.log.arrived(&sound(sequence), at);
         assert_eq!(call.log.take(id), Some(at));
         let (sequence, hash) = (u64::from(sequence), 100 + u64::from(sequence));
-        heard
-            .packets
-            .push((id, ReceivedPacket { stream: Stream::Audio, sequence, rtp_time: 960, hash, at, seen: at + 7 }));
+        heard.packets.push((
+            id,
+            ReceivedPacket { stream: Stream::Audio, sequence, rtp_time: 960, hash, bytes: 3, at, seen: at + 7 },
+        ));
     }
     call.log.arrived(&sound(1), 1500);
     call.log.arrived(&sound(1), 5000);

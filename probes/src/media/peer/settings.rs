@@ -1,21 +1,21 @@
-//! How our connections are set up: codecs, timers of ICE, repair, who gets to see RTCP.
+//! How our connections are set up: codecs, timers of ICE, repair.
 
-use std::{collections::VecDeque, time::Duration, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use rtc::{
     ice::mdns::MulticastDnsMode,
-    interceptor::{Attribute, Interceptor, Packet, Slot, StreamInfo, TaggedPacket},
+    interceptor::Slot,
     peer_connection::configuration::{
         interceptor_registry::{Registry, configure_nack, configure_rtcp_reports},
         media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
         setting_engine::{SettingEngine, SettingEngineBuilder},
     },
     rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind},
-    sansio::Protocol,
     shared::error::Error,
 };
 
-use crate::media::capture::Stream;
+use super::deliver::Deliver;
+use crate::media::{capture::Stream, socket::Log};
 
 /// Pace of connectivity checks while connecting: Ta of RFC 8445 §14.2.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -57,14 +57,14 @@ pub(super) fn codec(stream: Stream, payload_types: [u8; 2]) -> RTCRtpCodecParame
     RTCRtpCodecParameters { rtp_codec, payload_type: payload_types[stream as usize] }
 }
 
-/// The codecs, and the interceptors that repair and report.
-pub(super) fn media_engine(payload_types: [u8; 2]) -> Result<(MediaEngine, Registry), Error> {
+/// The codecs, and the interceptors that repair and report; what the other side reports goes to `log`.
+pub(super) fn media_engine(payload_types: [u8; 2], log: Option<Arc<Log>>) -> Result<(MediaEngine, Registry), Error> {
     let mut engine = MediaEngine::default();
     for stream in Stream::ALL {
         engine.register_codec(codec(stream, payload_types), kind(stream))?;
     }
     let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
-    Ok((engine, registry.with(Slot::from(LAST_SLOT), Deliver::default())))
+    Ok((engine, registry.with(Slot::from(LAST_SLOT), Deliver::new(log))))
 }
 
 /// Multicast DNS is off: it joins a multicast group, which fails on a box without a default route.
@@ -77,48 +77,4 @@ pub(super) fn settings(relay_only: bool) -> SettingEngine {
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(MOST_CHECKS))
         .with_ice_timeouts(None, None, Some(KEEPALIVE))
         .build()
-}
-
-/// Lets RTCP through to the application, which otherwise ends at the interceptors: key frame
-/// requests are ours to answer.
-#[derive(Default)]
-struct Deliver {
-    reads: VecDeque<TaggedPacket>,
-    writes: VecDeque<TaggedPacket>,
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Deliver {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
-        if matches!(packet.message.packet, Packet::Rtcp(_)) {
-            packet.message.add(Attribute::DeliverToApplication);
-        }
-        self.reads.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.reads.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.writes.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.writes.pop_front()
-    }
-}
-
-impl Interceptor for Deliver {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
 }
