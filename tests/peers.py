@@ -34,15 +34,21 @@ BINARY, INSTALLED = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
 
 # What every call shows, and what only payloads that come back as they were can show.
 OF_EVERY_CALL = {
-    "media_success", "media_connect", "media_setup[ice]", "media_setup[dtls]", "media_first_frame",
-    "media_first_sound", "media_round_trip[p95]", "media_audio_delay[p50]", "media_video_delay[p50]",
-    "media_skew", "media_frame_rate", "media_frame_ratio", "media_freezes", "media_freeze_ratio",
+    "media_success", "media_connect", "media_setup[signalling]", "media_setup[ice]", "media_setup[dtls]",
+    "media_first_frame", "media_first_sound", "media_round_trip[p95]", "media_audio_delay[p95]",
+    "media_video_delay[p95]", "media_skew", "media_frame_rate", "media_frame_ratio", "media_repeated_frames", "media_torn_frames", "media_freezes", "media_freeze_ratio",
+    "media_freezes_libwebrtc", "media_freeze_duration_libwebrtc", "media_pauses",
     "media_sender_lateness[p95]", "media_timer_overshoot[p99]",
-}
+} | {f"media_throughput[{way},{stream}]" for way in ("transmit", "receive") for stream in ("audio", "video")}
 OF_FORWARDED = {f"{name}[{stream}]" for stream in ("audio", "video") for name in (
-    "media_jitter", "media_loss", "media_residual_loss", "media_late_packets", "media_repaired_packets",
-    "media_reordering")} | {f"{name}[p95,{stream}]" for stream in ("audio", "video") for name in (
-        "media_packet_delay", "media_delay_variation")}
+    "media_packet_delay[p95]", "media_delay_variation[p95]", "media_delay_change", "media_jitter", "media_loss",
+    "media_residual_loss", "media_late_packets", "media_repaired_packets", "media_reordering",
+    "media_reordering_extent", "media_duplicates", "media_burst_loss", "media_loss_run", "media_gap_density",
+)}
+# A label of the name itself comes first.
+OF_FORWARDED = {re.sub(r"\[(\w+)\]\[(\w+)\]", r"[\1,\2]", name) for name in OF_FORWARDED}
+# The delays that stand on these; and key frames come as they were sent, not when the far end sees fit.
+OF_FORWARDED |= {"media_playout_delay", "mouth_to_ear", "media_key_frame_interval"}
 EXPECTED = {"forward": OF_EVERY_CALL | OF_FORWARDED, "transcode": OF_EVERY_CALL}
 
 COLUMNS = [  # heading, reading, factor, digits
@@ -50,7 +56,8 @@ COLUMNS = [  # heading, reading, factor, digits
     ("rtt ms", "media_round_trip[p50]", 1e3, 2), ("packet ms", "media_packet_delay[p50,audio]", 1e3, 2),
     ("sound ms", "media_audio_delay[p50]", 1e3, 1), ("video ms", "media_video_delay[p50]", 1e3, 1),
     ("skew ms", "media_skew", 1e3, 1), ("jitter ms", "media_jitter[audio]", 1e3, 2),
-    ("loss %", "media_loss[video]", 1e2, 1), ("frames/s", "media_frame_rate", 1, 1),
+    ("lost up %", "media_leg_loss[uplink,video]", 1e2, 1), ("lost down %", "media_leg_loss[downlink,video]", 1e2, 1),
+    ("frames/s", "media_frame_rate", 1, 1), ("frozen %", "media_freeze_ratio", 1e2, 1),
 ]
 
 
@@ -94,8 +101,8 @@ class Call:
         return None if reading is None else reading["value"]
 
     def server_class(self):
-        """Told from what could be measured: packets are only told apart where they come back unchanged."""
-        return "forward" if {"media_loss[audio]", "media_loss[video]"} <= set(self.readings) else "transcode"
+        """What the far end does to sound and picture."""
+        return " ".join(sorted({path["class"] for path in self.run["paths"]}))
 
 
 rows = []
@@ -122,13 +129,13 @@ def record(name, call, server_class):
 
 
 def table():
-    print(f'\n{"far end":44}{"class":11}' + "".join(f"{heading:>11}" for heading, *_ in COLUMNS))
+    print(f'\n{"far end":32}{"class":11}' + "".join(f"{heading:>12}" for heading, *_ in COLUMNS))
     for name, call, busy in rows:
         cells = []
         for _, key, factor, digits in COLUMNS:
             value = call.value(key)
-            cells.append(f'{"-" if value is None else f"{value * factor:.{digits}f}":>11}')
-        print(f"{name:44}{call.server_class():11}" + "".join(cells) + ("  host_limited" if busy else ""))
+            cells.append(f'{"-" if value is None else f"{value * factor:.{digits}f}":>12}')
+        print(f"{name:32}{call.server_class():11}" + "".join(cells) + ("  host_limited" if busy else ""))
 
 
 # what the wire shows

@@ -40,7 +40,7 @@ class FarEnd(http.server.BaseHTTPRequestHandler):
             case "/refused":
                 self.answer(403, b"not today")
             case "/garbage":
-                self.answer(201, b"v=0\r\no=- 1 1 IN IP4 \xff\xfe\r\nm=audio x y z\r\na=candidate:\r\n" * 50)
+                self.answer(201, b"v=0\r\no=- 1 1 IN IP4 \r\nm=audio x y z\r\na=candidate:\r\na=ssrc:-1\r\n" * 50)
             case "/endless":
                 self.answer(201, None)
             case "/silent":
@@ -64,7 +64,7 @@ class FarEnd(http.server.BaseHTTPRequestHandler):
 
     def nowhere(self, offer):
         """The offer as its own answer, with a candidate at which nobody listens."""
-        kept = [line for line in offer.splitlines() if not line.startswith(("a=candidate", "a=ssrc", "a=msid:"))]
+        kept = [line for line in offer.splitlines() if not line.startswith("a=candidate")]
         host, port = self.nobody.getsockname()
         candidate = f"a=candidate:1 1 udp 2130706431 {host} {port} typ host"
         lines = []
