@@ -183,6 +183,8 @@ impl Config {
             // The kernel would cut what is longer, and take the interface of the rest (netdevice(7)).
             let good = (1..=15).contains(&name.len()) && !name.contains(['/', ' ', '\0']);
             expect("interface", good, format!("{name:?}"), "the name of a network interface, such as eth0");
+            let reachable = self.far_end != FarEnd::Reflector || name == "lo" || !good;
+            expect("interface", reachable, format!("{name:?} beside the embedded far end"), "none, or lo");
         }
         let Rehearsal { delay, loss } = self.rehearsal;
         expect("rehearsal.delay", delay.0 <= Duration::from_secs(2), seconds(delay), "at most 2 s");
@@ -265,11 +267,11 @@ mod tests {
         let rehearsal = r#"{"duration":"10 s","rehearsal":{"delay":"80 ms","loss":"2 %"}}"#;
         let expected = Rehearsal { delay: Span(Duration::from_millis(80)), loss: 0.02 };
         assert_eq!(config(rehearsal).rehearsal, expected);
-        let marked = r#"{"dscp":{"audio":46,"video":34},"interface":"eth0"}"#;
+        let marked = r#"{"dscp":{"audio":46,"video":34},"interface":"lo"}"#;
         assert!(config(marked).check().is_empty());
         assert_eq!(config(marked).dscp, Dscp { audio: 46, video: 34 });
         assert_eq!(config(r#"{"dscp":{"audio":46}}"#).dscp.video, 0);
-        for interface in ["", "a/b", "sixteen-letters-"] {
+        for interface in ["", "a/b", "sixteen-letters-", "eth0"] {
             let named = Config { interface: Some(interface.to_owned()), ..Config::default() };
             assert_eq!(named.check().len(), 1, "{interface}");
         }
