@@ -57,11 +57,16 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         capture: Option<PathBuf>,
     },
-    /// Read captures again and print what they say
+    /// Read captures again and show what they say
+    ///
+    /// Prints what inspect printed when it wrote them, and ends as it did. Needs no daemon and no network.
     Analyse {
         /// Folder, or one capture
-        #[arg(value_name = "DIR")]
+        #[arg(value_name = "DIR|FILE")]
         path: PathBuf,
+        /// Print JSON instead of tables
+        #[arg(long)]
+        json: bool,
     },
     /// List every mistake of a config; ends with 78 if there is one
     CheckConfig {

@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
+pub mod analyse;
 pub mod bookings;
 pub mod cli;
 pub mod config;

@@ -5,7 +5,7 @@
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use bellwether::{
-    bookings,
+    analyse, bookings,
     cli::{Bookings, Cli, Command},
     config,
     daemon::{self, Options},
@@ -63,9 +63,12 @@ async fn command(cli: Cli) -> ExitCode {
                 Err(error) => fail(&error, error.exit_code()),
             }
         }
-        Command::Analyse { path } => match inspect::analyse(&path) {
-            Ok(text) => say(&text, 0),
-            Err(error) => fail(&error, error.exit_code()),
+        Command::Analyse { path, json } => match config::load(config.as_deref(), Utc::now()) {
+            Ok(config) => match analyse::run(&config, &path, json) {
+                Ok((text, code)) => say(&text, code),
+                Err(error) => fail(&error, error.exit_code()),
+            },
+            Err(error) => fail(&error, 78),
         },
         Command::Bookings { command } => {
             // Texts are in the school's language; a config with mistakes is no reason to hide them.

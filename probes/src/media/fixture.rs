@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::capture::{
-    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedPacket, SentFrame, SentMarker, SentPacket, Stream,
+    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedFrame, ReceivedPacket, ReceptionReport, SenderReport,
+    SentFrame, SentMarker, SentPacket, Stream,
 };
 
 pub(super) const MS: Nanos = 1_000_000;
@@ -17,9 +18,34 @@ pub(super) const DECODING: Nanos = 2 * MS;
 /// From the first sample of a block until it is due: packetisation.
 const PACKETISATION: Nanos = 20 * MS;
 
+/// What the far end adds to RTP time stamps.
+const REBASED: u32 = 77_777;
+
+/// Of a far end that received all that was sent until `at`, and 60 ms away.
+fn reception_report(sent: &[SentPacket], stream: Stream, at: Nanos) -> ReceptionReport {
+    let before = sent.iter().filter(|packet| packet.stream == stream && packet.due <= at);
+    ReceptionReport {
+        stream,
+        at,
+        ntp: 3 + 3932,
+        highest_sequence: before.map(|packet| packet.sequence as u32).max().unwrap_or_default(),
+        total_lost: 0,
+        last_sender_report: 1,
+        delay: 2,
+    }
+}
+
+/// Of a far end whose clock says a round number when this call starts, and whose map is that of sending.
+fn sender_report(sent: &[SentPacket], stream: Stream) -> Option<SenderReport> {
+    let packet = sent.iter().find(|packet| packet.stream == stream)?;
+    let parts = (i128::from(packet.at?) << 32) / 1_000_000_000;
+    let rtp_time = packet.rtp_time.wrapping_add(REBASED);
+    Some(SenderReport { stream, at: SECOND, ntp: (3_900_000_000 << 32) + parts as u64, rtp_time })
+}
+
 /// A call of one second of warm-up and `length` seconds of steady sending. `path` gives the delay
 /// of each packet, or `None` for one that is lost; audio packets come every 20 ms, video frames of
-/// three packets at 30 a second.
+/// three packets at 30 a second, every sixtieth a key frame.
 pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nanos>) -> Capture {
     // Before a picture and a marker are captured, and not at the same instant.
     let media_start = SECOND - PACKETISATION;
@@ -39,9 +65,13 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         sent: Vec::new(),
         received: Vec::new(),
         frames_sent: Vec::new(),
+        frames_received: Vec::new(),
+        video_profile: Some("42c01f".to_owned()),
         frames_decoded: Vec::new(),
         markers_sent: Vec::new(),
         markers_heard: Vec::new(),
+        sender_reports: Vec::new(),
+        reception_reports: Vec::new(),
         round_trips: vec![0.060; 20],
         overshoots: vec![MS / 10; 2000],
         clock_drift: 0,
@@ -54,8 +84,9 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         let arrival = path(&packet).map(|delay| due + MS / 10 + delay);
         if let Some(at) = arrival {
             let sequence = sequence + 5_000;
-            let rtp_time = rtp_time.wrapping_add(77_777);
-            capture.received.push(ReceivedPacket { stream, sequence, rtp_time, hash, at, seen: at + MS / 10 });
+            let rtp_time = rtp_time.wrapping_add(REBASED);
+            let seen = at + MS / 10;
+            capture.received.push(ReceivedPacket { stream, sequence, rtp_time, hash, bytes: 100, at, seen });
         }
         capture.sent.push(packet);
         arrival
@@ -63,7 +94,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
     for block in 0..(1 + length as u64) * 50 {
         let due = block as Nanos * 20 * MS;
         // The time stamp wraps within the call.
-        let arrival = send(Stream::Audio, block, (u32::MAX - 100_000).wrapping_add(block as u32 * 960), due);
+        let rtp_time = (u32::MAX - 100_000).wrapping_add(block as u32 * 960);
+        let arrival = send(Stream::Audio, block, rtp_time, due);
         if block % 50 == 0 {
             let marker = SentMarker {
                 index: block / 50,
@@ -71,7 +103,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
                 generated: due - PACKETISATION,
             };
             if let Some(at) = arrival {
-                capture.markers_heard.push(HeardMarker { up: marker.up, at, margin_db: 20.0 });
+                let rtp_time = Some(rtp_time.wrapping_add(REBASED));
+                capture.markers_heard.push(HeardMarker { up: marker.up, at, margin_db: 20.0, rtp_time });
             }
             capture.markers_sent.push(marker);
         }
@@ -81,16 +114,40 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         let rtp_time = (u32::MAX - 200_000).wrapping_add(counter as u32 * 3000);
         let parts: Vec<Option<Nanos>> =
             (0..PER_FRAME).map(|part| send(Stream::Video, counter * PER_FRAME + part, rtp_time, due)).collect();
-        capture.frames_sent.push(SentFrame { counter, captured: due - ENCODING });
+        let hash = 1_000_000 + counter;
+        capture.frames_sent.push(SentFrame { counter, captured: due - ENCODING, hash: Some(hash) });
         if let Some(completed) = parts.into_iter().collect::<Option<Vec<_>>>().and_then(|parts| parts.into_iter().max())
         {
-            capture.frames_decoded.push(DecodedFrame { counter, at: completed + DECODING, completed, torn: false });
+            let (rtp_time, key) = (rtp_time.wrapping_add(REBASED), counter % 60 == 0);
+            capture.frames_received.push(ReceivedFrame { hash, rtp_time, completed, key });
+            capture.frames_decoded.push(DecodedFrame {
+                counter,
+                at: completed + DECODING,
+                completed,
+                torn: false,
+                rtp_time: Some(rtp_time),
+            });
         }
     }
+    for second in 1..=length {
+        capture
+            .reception_reports
+            .extend(Stream::ALL.map(|stream| reception_report(&capture.sent, stream, second * SECOND)));
+    }
+    capture.sender_reports =
+        Stream::ALL.into_iter().filter_map(|stream| sender_report(&capture.sent, stream)).collect();
     capture.received.sort_by_key(|packet| packet.at);
     capture.frames_decoded.sort_by_key(|frame| frame.at);
     capture.markers_heard.sort_by_key(|marker| marker.at);
     capture
+}
+
+/// Numbers of 31 bits from a linear congruential generator, which any language repeats.
+pub(super) fn congruential(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    }
 }
 
 /// The value of the one reading of `metric` with these label values, in any order.

@@ -17,8 +17,7 @@ pub(crate) struct Reflector {
 impl Reflector {
     /// A reflector that waits for an offer.
     pub(crate) async fn new(random: &mut fastrand::Rng) -> Result<Self> {
-        let runtime = StampingRuntime { log: None, impairment: None };
-        Ok(Self { peer: Peer::new(runtime, "127.0.0.1:0", random).await? })
+        Ok(Self { peer: Peer::new(StampingRuntime::default(), "127.0.0.1:0", random).await? })
     }
 
     /// Answers an offer, and from then on reflects until it is closed.

@@ -12,6 +12,9 @@ use crate::media::{capture::Nanos, clock::Clock};
 /// beyond this is no longer stamped.
 const MOST: usize = 200_000;
 
+/// Reports of the far end kept of one call; usual is one a second and stream.
+const MOST_REPORTS: usize = 10_000;
+
 /// The socket's memory of one call.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -26,6 +29,7 @@ struct Tables {
     checks: HashMap<Transaction, Check>,
     round_trips: Vec<f64>,
     overflow: u32,
+    reports: Vec<Report>,
 }
 
 /// Arrivals of one packet: SRTP hands on the first only, and drops the others as replays.
@@ -41,6 +45,23 @@ enum Check {
     Sent(Nanos),
     /// Sent again, or answered: no later answer can be told apart.
     Spent,
+}
+
+/// What the far end reports of one stream by RTCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// SSRC of the stream.
+    pub(crate) ssrc: u32,
+    /// When it was seen.
+    pub(crate) at: Nanos,
+    pub(crate) says: Says,
+}
+
+/// See [`crate::media::capture::SenderReport`] and [`crate::media::capture::ReceptionReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    Sent { ntp: u64, rtp_time: u32 },
+    Received { highest_sequence: u32, total_lost: i32, last_sender_report: u32, delay: u32 },
 }
 
 /// What the socket saw and the program never did.
@@ -79,7 +100,7 @@ impl Log {
     }
 
     /// Notes that `bytes` arrived.
-    pub(super) fn arrived(&self, bytes: &[u8], at: Nanos) {
+    pub(in crate::media) fn arrived(&self, bytes: &[u8], at: Nanos) {
         let mut tables = self.tables();
         match classify(bytes) {
             Datagram::Rtp(id) => {
@@ -100,6 +121,20 @@ impl Log {
             }
             _ => {}
         }
+    }
+
+    /// Notes what the far end reports of the stream of an SSRC.
+    pub(crate) fn reported(&self, ssrc: u32, says: Says) {
+        let at = self.clock.now();
+        let mut tables = self.tables();
+        if tables.reports.len() < MOST_REPORTS {
+            tables.reports.push(Report { ssrc, at, says });
+        }
+    }
+
+    /// The reports so far.
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        self.tables().reports.clone()
     }
 
     /// Notes the kernel's count of datagrams dropped at the socket.
