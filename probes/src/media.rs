@@ -30,7 +30,7 @@ pub mod jitter;
 pub mod loss;
 mod peer;
 pub mod picture;
-mod reflector;
+pub mod reflector;
 mod rendezvous;
 pub mod signal;
 pub(crate) mod slice;

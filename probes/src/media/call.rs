@@ -130,7 +130,7 @@ impl<'a> Call<'a> {
         let far_end = self.order.config.far_end;
         let signalling = |error: RtcError| failed(Reason::Signalling, "offer and answer", &error);
         let runtime = StampingRuntime { log: Some(Arc::clone(&self.log)), impairment: self.impairment()? };
-        let peer = Peer::new(runtime, far_end.local_address(), &mut self.random).await.map_err(signalling)?;
+        let peer = Peer::new(runtime, &[far_end.local_address()], &mut self.random).await.map_err(signalling)?;
         self.ssrcs = Stream::ALL.map(|stream| peer.track(stream).ssrc);
         let peer = self.peer.insert(peer);
         let offer = peer.offer().await.map_err(signalling)?;

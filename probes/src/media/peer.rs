@@ -56,9 +56,9 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A connection bound to `address`, not connected yet. Its ids are drawn from `random`: both
+    /// A connection bound to `addresses`, not connected yet. Its ids are drawn from `random`: both
     /// ends must not name their tracks alike, as feedback is routed by track name.
-    pub(crate) async fn new(runtime: StampingRuntime, address: &str, random: &mut fastrand::Rng) -> Result<Self> {
+    pub(crate) async fn new(runtime: StampingRuntime, addresses: &[&str], random: &mut fastrand::Rng) -> Result<Self> {
         let (engine, registry) = settings::media_engine()?;
         let (sender, events) = mpsc::unbounded_channel();
         let connection = PeerConnectionBuilder::new()
@@ -67,7 +67,7 @@ impl Peer {
             .with_setting_engine(settings::settings())
             .with_handler(Arc::new(Handler { events: sender.clone() }))
             .with_runtime(Arc::new(runtime))
-            .with_udp_addrs(vec![address.to_owned()])
+            .with_udp_addrs(addresses.iter().map(|address| (*address).to_owned()).collect())
             .build()
             .await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);

@@ -40,7 +40,7 @@ impl Rendezvous {
     pub(crate) async fn exchange(far_end: FarEnd, offer: String, random: &mut fastrand::Rng) -> Result<(String, Self)> {
         match far_end {
             FarEnd::Reflector => {
-                let (answer, reflecting) = Reflector::new(random).await?.answer(offer).await?;
+                let (answer, reflecting) = Reflector::new(&["127.0.0.1:0"], random).await?.answer(offer).await?;
                 Ok((answer, Self::Reflector(reflecting)))
             }
         }
