@@ -11,12 +11,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
+mod dial;
 pub mod media;
 pub mod metric;
 pub mod mistake;
 pub mod page;
 pub mod reading;
 pub mod resources;
+pub mod secret;
 pub mod units;
 pub mod versions;
 pub mod worker;

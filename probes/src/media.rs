@@ -21,10 +21,12 @@ pub mod capture;
 mod clock;
 mod codec;
 pub mod delay;
+mod far_end;
 mod file;
 #[cfg(test)]
 mod fixture;
 mod host;
+mod ice;
 mod identity;
 pub mod jitter;
 pub mod loss;
@@ -38,14 +40,19 @@ mod socket;
 mod stats;
 pub mod sync;
 
+pub use far_end::{FarEnd, Remote};
 pub use file::{CaptureError, read_capture};
-pub use rendezvous::FarEnd;
+pub use ice::IceServers;
 
 /// The failures a run can end with.
 pub const FAILURES: &[Reason] = &[
     Reason::Timeout,
     Reason::Cancelled,
     Reason::Worker,
+    Reason::Source,
+    Reason::Resolve,
+    Reason::Connect,
+    Reason::Tls,
     Reason::Signalling,
     Reason::Ice,
     Reason::Dtls,
@@ -54,7 +61,7 @@ pub const FAILURES: &[Reason] = &[
 ];
 
 /// Those that say nothing of the path.
-const OURS: &[Reason] = &[Reason::Worker, Reason::Cancelled, Reason::HostLimited];
+const OURS: &[Reason] = &[Reason::Worker, Reason::Source, Reason::Cancelled, Reason::HostLimited];
 
 /// `[probe.NAME]` with `kind = "media"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,6 +157,7 @@ impl Config {
         let Rehearsal { delay, loss } = self.rehearsal;
         expect("rehearsal.delay", delay.0 <= Duration::from_secs(2), seconds(delay), "at most 2 s");
         expect("rehearsal.loss", (0.0..=0.5).contains(&loss), Unit::Ratio.show(loss), "0 to 50 %");
+        mistakes.extend(self.far_end.check().into_iter().map(|mistake| mistake.below("far_end")));
         mistakes
     }
 }

@@ -219,3 +219,27 @@ fn what_others_can_reach_needs_a_token_and_says_so() {
     let ended = Ended::of(program().args(["reflect", "--listen", taken.address()]));
     assert_eq!((ended.code, ended.stderr.lines().count()), (69, 1), "{}", ended.stderr);
 }
+
+#[test]
+fn a_call_of_another_process_comes_back_whole() {
+    let daemon = reflect(&[]);
+    let url = format!("http://{}/reflect", daemon.address());
+    let far_end = format!("far_end = {{ kind = \"reflect\", url = \"{url}\" }}");
+    let home = Home::new(&format!("[probe.call]\nduration = \"3 s\"\n{far_end}\n"));
+    let ended = home.run(["inspect", "call", "--json"]);
+    // A busy box may be unsure of it.
+    assert!((0..=3).contains(&ended.code), "{}: {}", ended.code, ended.stderr);
+    let found: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(found["runs"][0]["failure"], serde_json::Value::Null, "{}", ended.stdout);
+    let read = |metric: &str| -> Vec<f64> {
+        let readings = found["readings"].as_array().expect("a list").iter();
+        readings.filter(|reading| reading["metric"] == metric).filter_map(|reading| reading["value"].as_f64()).collect()
+    };
+    assert_eq!(read("media_success"), [1.0]);
+    assert_eq!(read("media_residual_loss"), [0.0; 2]);
+    // The caller hangs up by DELETE: the call is not left to fall silent.
+    daemon.wait_for_line("ended: told to", SOON);
+    let lines = daemon.stops_in_time(libc::SIGTERM);
+    let packets = |line: &String| line.split_once("reflected ")?.1.split_once(' ')?.0.parse::<u64>().ok();
+    assert!(lines.iter().find_map(packets).is_some_and(|packets| packets > 300), "{lines:?}");
+}

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     capture::Stream,
-    peer::{Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack},
+    peer::{Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack, Setup},
     slice,
     socket::StampingRuntime,
 };
@@ -68,28 +68,18 @@ pub async fn answer(
     caller: IpAddr,
     random: &mut fastrand::Rng,
 ) -> std::result::Result<(String, Reflecting), ReflectError> {
-    let reflector = Reflector::new(addresses(caller), random).await.map_err(ReflectError::Own)?;
-    let (answer, reflecting) = reflector.answer(offer).await.map_err(ReflectError::Offer)?;
-    Ok((without_wildcards(&answer), reflecting))
-}
-
-/// Where a caller can reach this box.
-fn addresses(caller: IpAddr) -> &'static [&'static str] {
-    match caller.to_canonical() {
-        IpAddr::V4(caller) if caller.is_loopback() => &["127.0.0.1:0"],
-        IpAddr::V6(caller) if caller.is_loopback() => &["[::1]:0", "127.0.0.1:0"],
-        // The media library makes one socket of each interface's address.
-        _ => &["0.0.0.0:0", "[::]:0"],
-    }
-}
-
-/// An answer without candidates that name no interface: the media library lists those of a family that
-/// no interface has, and nobody can reach them.
-fn without_wildcards(answer: &str) -> String {
-    let wildcard = |line: &str| {
-        line.starts_with("a=candidate:") && line.split(' ').nth(4).is_some_and(|at| matches!(at, "0.0.0.0" | "::"))
+    let setup = match loopback(caller) {
+        Some(address) => Setup::at(address),
+        None => Setup::on_interfaces(false),
     };
-    answer.split_inclusive('\n').filter(|line| !wildcard(line)).collect()
+    let reflector = Reflector::with(setup, random).await.map_err(ReflectError::Own)?;
+    reflector.answer(offer).await.map_err(ReflectError::Offer)
+}
+
+/// Where to meet a caller of this box.
+fn loopback(caller: IpAddr) -> Option<&'static str> {
+    let caller = caller.to_canonical();
+    caller.is_loopback().then_some(if caller.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" })
 }
 
 /// A far end that waits for an offer.
@@ -98,10 +88,14 @@ pub(crate) struct Reflector {
 }
 
 impl Reflector {
-    /// A reflector bound to `addresses`.
-    pub(crate) async fn new(addresses: &[&str], random: &mut fastrand::Rng) -> Result<Self> {
+    /// A reflector on the loopback interface.
+    pub(crate) async fn new(random: &mut fastrand::Rng) -> Result<Self> {
+        Self::with(Setup::at("127.0.0.1:0"), random).await
+    }
+
+    async fn with(setup: Setup, random: &mut fastrand::Rng) -> Result<Self> {
         let runtime = StampingRuntime { log: None, impairment: None };
-        Ok(Self { peer: Peer::new(runtime, addresses, random).await? })
+        Ok(Self { peer: Peer::with(setup, runtime, random).await? })
     }
 
     /// Answers an offer, and from then on reflects until it is closed.
@@ -250,26 +244,16 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_of_this_box_is_met_on_loopback_and_any_other_on_all_interfaces() {
+    fn a_caller_of_this_box_is_met_on_loopback_and_no_other() {
         for (caller, met) in [
-            ("127.0.0.1", "127.0.0.1:0"),
-            ("::ffff:127.0.0.1", "127.0.0.1:0"),
-            ("::1", "[::1]:0 127.0.0.1:0"),
-            ("192.0.2.7", "0.0.0.0:0 [::]:0"),
-            ("2001:db8::7", "0.0.0.0:0 [::]:0"),
+            ("127.0.0.1", Some("127.0.0.1:0")),
+            ("127.1.2.3", Some("127.0.0.1:0")),
+            ("::ffff:127.0.0.1", Some("127.0.0.1:0")),
+            ("::1", Some("[::1]:0")),
+            ("192.0.2.7", None),
+            ("2001:db8::7", None),
         ] {
-            assert_eq!(addresses(caller.parse().expect("an address")).join(" "), met, "{caller}");
+            assert_eq!(loopback(caller.parse().expect("an address")), met, "{caller}");
         }
-    }
-
-    #[test]
-    fn candidates_that_name_no_interface_are_left_out() {
-        let candidate = |address: &str| format!("a=candidate:1 1 udp 2130706431 {address} 40000 typ host\r\n");
-        let answer = |addresses: &[&str]| -> String {
-            let candidates: String = addresses.iter().map(|address| candidate(address)).collect();
-            format!("v=0\r\nc=IN IP4 0.0.0.0\r\n{candidates}a=end-of-candidates\r\n")
-        };
-        let cleaned = without_wildcards(&answer(&["::", "192.0.2.1", "0.0.0.0", "2001:db8::1"]));
-        assert_eq!(cleaned, answer(&["192.0.2.1", "2001:db8::1"]));
     }
 }

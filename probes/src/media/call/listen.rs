@@ -66,12 +66,17 @@ impl Inlet {
         (Self { log, queue, received, dropped, key_wanted }, Outlet(messages))
     }
 
+    /// Notes that the far end cannot go on without a key frame of ours.
+    pub(super) fn want_key_frame(&self) {
+        self.key_wanted.store(true, Ordering::Relaxed);
+    }
+
     /// Serves a track until it ends.
     pub(super) async fn serve(self, track: RemoteTrack) {
         self.hand_on(Message::Track(track.stream, track.requests()));
         while let Some(incoming) = track.next().await {
             match incoming {
-                Incoming::KeyFrameWanted => self.key_wanted.store(true, Ordering::Relaxed),
+                Incoming::KeyFrameWanted => self.want_key_frame(),
                 Incoming::Packet(packet) => {
                     let seen = self.log.clock().now();
                     let id = PacketId { ssrc: packet.header.ssrc, sequence: packet.header.sequence_number };
@@ -109,6 +114,18 @@ struct Waiting {
     at: Nanos,
 }
 
+/// What a listener decodes with. Made before the call: it takes a while.
+pub(super) struct Senses {
+    ear: Ear,
+    decoder: PictureDecoder,
+}
+
+impl Senses {
+    pub(super) fn new() -> Result<Self, CodecError> {
+        Ok(Self { ear: Ear::new()?, decoder: PictureDecoder::new()? })
+    }
+}
+
 /// Decodes and recognises.
 pub(super) struct Listener {
     clock: Clock,
@@ -129,22 +146,22 @@ pub(super) struct Listener {
 
 impl Listener {
     /// A listener for pictures numbered `stream_number`, which asks for key frames on `runtime`.
-    pub(super) fn new(clock: Clock, runtime: Handle, stream_number: u8) -> Result<Self, CodecError> {
-        Ok(Self {
+    pub(super) fn new(clock: Clock, runtime: Handle, stream_number: u8, senses: Senses) -> Self {
+        Self {
             clock,
             runtime,
             stream_number,
             extenders: Default::default(),
             buffers: PATIENCE.map(Reorder::new),
-            ear: Ear::new()?,
-            decoder: PictureDecoder::new()?,
+            ear: senses.ear,
+            decoder: senses.decoder,
             assembler: Assembler::new(),
             completed: 0,
             newest_counter: 0,
             requests: None,
             requested: None,
             heard: Heard::default(),
-        })
+        }
     }
 
     /// Listens until all tracks have ended.

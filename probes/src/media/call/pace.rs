@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use bytes::Bytes;
@@ -59,8 +59,8 @@ pub(super) struct Pace {
     pub(super) clock: Clock,
     /// The instant the first sample and the first picture stand for.
     pub(super) start: Nanos,
-    /// No media of a later instant is sent.
-    pub(super) end: Nanos,
+    /// No media of a later instant is sent. It is set once the whole call is connected.
+    pub(super) end: Arc<AtomicI64>,
     /// The runtime of the connection.
     pub(super) runtime: Handle,
     /// Ends it early.
@@ -70,9 +70,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    fn end(&self) -> Nanos {
+        self.end.load(Ordering::Relaxed)
+    }
+
     /// Sleeps until `due`; `false` if sending is over.
     pub(super) fn wait(&self, due: Nanos) -> bool {
-        if due >= self.end {
+        if due >= self.end() {
             return false;
         }
         sleep_until(self.clock.instant(due));
@@ -189,7 +193,7 @@ impl SoundSource {
             // The marker bit starts a talk spurt (RFC 3551 §4.1); there is but one.
             let ticks = (block as u32).wrapping_mul(SOUND_FRAME as u32);
             packets.send(Bytes::from(payload), ticks, block == 0, due)?;
-            let whole = first + MARKER_LENGTH <= pace.end;
+            let whole = first + MARKER_LENGTH <= pace.end();
             if let Some((index, up)) = sound::marker_at(block).filter(|_| whole) {
                 markers.push(SentMarker { index, up, generated: first });
             }

@@ -36,12 +36,11 @@ pub(super) fn kind(stream: Stream) -> RtpCodecKind {
 }
 
 /// Payload type and parameters of a track: the one codec offered for it.
-pub(super) fn codec(stream: Stream) -> RTCRtpCodecParameters {
+pub(super) fn codec(stream: Stream, payload_types: [u8; 2]) -> RTCRtpCodecParameters {
     let feedback = |parameter: &str| RTCPFeedback { typ: "nack".to_owned(), parameter: parameter.to_owned() };
-    let (payload_type, mime_type, channels, fmtp, rtcp_feedback) = match stream {
-        Stream::Audio => (111, MIME_TYPE_OPUS, 2, "minptime=10;useinbandfec=1", Vec::new()),
+    let (mime_type, channels, fmtp, rtcp_feedback) = match stream {
+        Stream::Audio => (MIME_TYPE_OPUS, 2, "minptime=10;useinbandfec=1", Vec::new()),
         Stream::Video => (
-            102,
             MIME_TYPE_H264,
             0,
             "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
@@ -55,22 +54,24 @@ pub(super) fn codec(stream: Stream) -> RTCRtpCodecParameters {
         sdp_fmtp_line: fmtp.to_owned(),
         rtcp_feedback,
     };
-    RTCRtpCodecParameters { rtp_codec, payload_type }
+    RTCRtpCodecParameters { rtp_codec, payload_type: payload_types[stream as usize] }
 }
 
 /// The codecs, and the interceptors that repair and report.
-pub(super) fn media_engine() -> Result<(MediaEngine, Registry), Error> {
+pub(super) fn media_engine(payload_types: [u8; 2]) -> Result<(MediaEngine, Registry), Error> {
     let mut engine = MediaEngine::default();
     for stream in Stream::ALL {
-        engine.register_codec(codec(stream), kind(stream))?;
+        engine.register_codec(codec(stream, payload_types), kind(stream))?;
     }
     let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
     Ok((engine, registry.with(Slot::from(LAST_SLOT), Deliver::default())))
 }
 
 /// Multicast DNS is off: it joins a multicast group, which fails on a box without a default route.
-pub(super) fn settings() -> SettingEngine {
+/// A relay is usually the last resort and waits for better pairs; alone it has none to wait for.
+pub(super) fn settings(relay_only: bool) -> SettingEngine {
     SettingEngineBuilder::new()
+        .with_relay_acceptance_min_wait(relay_only.then_some(Duration::ZERO))
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_include_loopback_candidate(true)
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(MOST_CHECKS))
