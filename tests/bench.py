@@ -226,8 +226,8 @@ def own_changes(found, stream, pairs, back):
 
 
 def media(row, found, capture, way, decoding):
-    """Delay of sound and picture, skew, freezes. What decoding takes is known from the path without
-    impairment; it is returned."""
+    """Delay of sound and picture, skew, freezes. What decoding takes is known from the first path, which has
+    no impairment; it is returned."""
     sound = truth.sound(capture, way)
     row.near("sound delay p50", truth.quantile([delay for delay, _ in sound.values()], 0.5),
              value(found, "media_audio_delay", "p50"), 1)
@@ -237,10 +237,11 @@ def media(row, found, capture, way, decoding):
                 if picture.counter in whole and picture.captured >= capture["media_start"]]
     p50 = truth.quantile([picture.whole_way for picture in pictures], 0.5)
     read = value(found, "media_video_delay", "p50")
-    if decoding is None and p50 is not None and read is not None:
+    if decoding is None and p50 is not None and read is not None and not row.void:
         decoding = read - p50
-        print(f"  decoding takes {decoding * 1e3:.3f} ms: picture delay beyond the way, of the path without impairment")
-    row.near("picture delay p50", None if None in (p50, decoding) else p50 + decoding, read, 2)
+        print(f"  decoding takes {decoding * 1e3:.3f} ms: picture delay beyond the way, here, and the reference below")
+    else:
+        row.near("picture delay p50", None if None in (p50, decoding) else p50 + decoding, read, 2)
     lead = (truth.quantile([picture.way for picture in pictures], 0.5) or 0) - (
         truth.quantile([taken for _, taken in sound.values()], 0.5) or 0)
     row.near("skew", lead, value(found, "media_skew"), 5)
@@ -284,6 +285,9 @@ def main():
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
     version = subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout.strip()
     print(f"{version}, {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} × {model}, Linux {platform.release()}")
+    group = pathlib.Path("/proc/self/autogroup")
+    session = group.read_text().split()[-1] if group.exists() else "-"
+    print(f"load {os.getloadavg()[0]:.1f} at the start, nice {os.nice(0)}, session's nice {session}")
     print(f"calls of {LENGTH} s, seed {SEED}; * taken from the capture by this judge, as there is no reading yet")
     print(f"{'impairment':30}{'reading':34}{'truth':>12}{'read':>12}{'diff.':>10}     {'bar':20}")
     voids, decoding = [], None

@@ -61,7 +61,7 @@ pub(super) async fn serve(listener: &TcpListener, tls: Option<&TlsAcceptor>, roo
                 continue;
             }
         };
-        let router = router.clone().layer(Extension(Caller(from.ip())));
+        let router = router.clone().layer(Extension(Caller(from.ip().to_canonical())));
         let tls = tls.cloned();
         tokio::spawn(async move {
             match timeout(LONGEST_REQUEST, connection(stream, tls, router)).await {

@@ -137,6 +137,25 @@ fn a_call_that_never_comes_is_given_up() {
 }
 
 #[test]
+fn a_request_that_is_never_finished_is_cut_off() {
+    let daemon = reflect(&[]);
+    let beginnings = [
+        "POST /reflect HTTP/1.1\r\nhost: x\r\n",
+        "POST /reflect HTTP/1.1\r\nhost: x\r\ncontent-type: application/sdp\r\ncontent-length: 1000\r\n\r\nv=0\r\n",
+    ];
+    let streams = beginnings.map(|beginning| {
+        let mut stream = connect(daemon.address());
+        stream.write_all(beginning.as_bytes()).expect("sent");
+        stream
+    });
+    for mut stream in streams {
+        assert_eq!(stream.read_to_end(&mut Vec::new()).expect("the end, in time"), 0);
+    }
+    assert_eq!(offer(&daemon).status, 201, "it goes on");
+    daemon.stops_in_time(libc::SIGTERM);
+}
+
+#[test]
 fn only_who_shows_the_token_is_reflected() {
     let home = Home::new("");
     let file = home.path().join("token");
