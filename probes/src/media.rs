@@ -232,7 +232,8 @@ pub(crate) async fn make_call(
     progress: &(dyn Fn(&str, f64) + Sync),
     end: impl Future<Output = Failure>,
 ) -> ProbeRun {
-    let order = call::Order { config, seed: job.seed, started_at: job.started_at, progress };
+    let (seed, started_at) = (job.seed, job.started_at);
+    let order = call::Order { config, seed, started_at, connect: call::CONNECT, progress };
     let capture = match call::call(&order, end).await {
         Ok(capture) => capture,
         Err(failure) => return ProbeRun::failed(&job.probe, job.started_at, failure),

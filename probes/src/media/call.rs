@@ -41,8 +41,8 @@ mod record;
 mod reorder;
 mod sound;
 
-/// How long connecting may take, of all connections together.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long connecting usually may take, of all connections together.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// How long the first packet may take once media is sent.
 const FIRST_PACKET: Duration = Duration::from_secs(3);
 /// Media before the steady part, in which encoders, paths and buffers settle.
@@ -57,6 +57,8 @@ pub(crate) struct Order<'a> {
     pub(crate) config: &'a Config,
     pub(crate) seed: u64,
     pub(crate) started_at: DateTime<Utc>,
+    /// How long connecting may take.
+    pub(crate) connect: Duration,
     /// Told each phase as it begins, with the share of the call that is done.
     pub(crate) progress: &'a (dyn Fn(&str, f64) + Sync),
 }
@@ -130,7 +132,7 @@ impl<'a> Call<'a> {
     /// Connects, and sends from the first connection on: some servers have nothing to subscribe to
     /// before media flows.
     async fn run(&mut self, sources: Sources, senses: Senses) -> Result<Capture, Failure> {
-        let deadline = tokio::time::Instant::now() + CONNECT;
+        let deadline = tokio::time::Instant::now() + self.order.connect;
         let (inlet, outlet) = Inlet::new(Arc::clone(&self.log), Arc::clone(&self.key_wanted));
         let listener = Listener::new(self.clock, Handle::current(), sources.stream_number, senses);
         let mut media = Some((sources, listener, outlet));
@@ -225,15 +227,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Ends sending, then both ends of the call.
+    /// Ends sending, then both ends of the call. The far end is told first: it would take a connection
+    /// that just ends for one that broke.
     async fn close(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let ours = async {
-            for peer in self.peers.drain(..) {
-                peer.close().await;
-            }
-        };
-        tokio::join!(ours, self.rendezvous.teardown());
+        self.rendezvous.teardown().await;
+        for peer in self.peers.drain(..) {
+            peer.close().await;
+        }
     }
 
     fn tell(&self, phase: &str, done: f64) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rtc::shared::error::Error as RtcError;
 use tokio::time::{Instant, timeout_at};
 
-use super::{CONNECT, Call, Inlet, failed, serve};
+use super::{Call, Inlet, failed, serve};
 use crate::{
-    Failure, Reason,
+    Failure, Reason, Unit,
     media::{
         capture::{Phase, Stream},
         peer::{Event, Peer, Setup, on_interface},
@@ -39,8 +39,17 @@ pub(super) fn check_interface(interface: &str) -> Result<(), Failure> {
 }
 
 impl Call<'_> {
-    /// Makes the next connection of the call.
+    /// Makes the next connection of the call. A failure says which one it was, where there are two.
     pub(super) async fn connect(&mut self, leg: Leg, inlet: &Inlet, deadline: Instant) -> Result<(), Failure> {
+        self.phases(leg, inlet, deadline).await.map_err(|failure| match leg {
+            Leg::Both => failure,
+            Leg::Publish => Failure::new(failure.reason, format!("publish: {}", failure.detail)),
+            Leg::Subscribe => Failure::new(failure.reason, format!("subscribe: {}", failure.detail)),
+        })
+    }
+
+    /// The phases of one connection.
+    async fn phases(&mut self, leg: Leg, inlet: &Inlet, deadline: Instant) -> Result<(), Failure> {
         let done = 0.01 * self.peers.len() as f64;
         self.tell("signalling", done);
         self.signal(leg, inlet, deadline).await?;
@@ -55,7 +64,10 @@ impl Call<'_> {
                     false => (Reason::Ice, "no candidate pair worked"),
                     true => (Reason::Dtls, "the handshake did not end"),
                 };
-                return Err(Failure::new(reason, format!("{what} within {} s", CONNECT.as_secs())));
+                return Err(Failure::new(
+                    reason,
+                    format!("{what} within {}", Unit::Seconds.show(self.order.connect.as_secs_f64())),
+                ));
             };
             match event {
                 Some(Event::IceConnected) if from == index && !ice_done => {
@@ -87,9 +99,13 @@ impl Call<'_> {
             let mut peer = self.peer(leg, setup.clone()).await.map_err(signalling)?;
             let offer = peer.offer().await.map_err(signalling)?;
             self.peers.push(peer);
+            // Without a server of ours the far end may yet name one.
+            if setup.relay_only && !setup.servers.is_empty() && !offer.contains("a=candidate:") {
+                return Err(self.rendezvous.no_relay());
+            }
             let described = self.exchange(leg, offer, inlet, deadline).await?;
             let Some(peer) = self.peers.last_mut() else { return Ok(()) };
-            let named = setup.servers.is_empty() && self.rendezvous.adopt(described.servers);
+            let named = setup.servers.is_empty() && self.rendezvous.adopt(described.servers).await?;
             if !described.is_offer && !named {
                 return peer.accept(described.sdp, described.payload_types).await.map_err(signalling);
             }

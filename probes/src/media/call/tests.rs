@@ -2,21 +2,28 @@
 
 use std::collections::HashMap;
 
-use serde_json::json;
-
 use super::*;
 use crate::{
     media::{
         Rehearsal,
         capture::{ReceivedPacket, ReceptionReport},
-        rendezvous::far::{Far, Manner},
         socket::datagram::PacketId,
     },
     units::Span,
 };
 
+mod remote;
+
 async fn make(config: &Config, end: impl Future<Output = Failure>) -> Result<Capture, Failure> {
-    let order = Order { config, seed: 1, started_at: DateTime::UNIX_EPOCH, progress: &|_, _| {} };
+    make_within(CONNECT, config, end).await
+}
+
+async fn make_within(
+    connect: Duration,
+    config: &Config,
+    end: impl Future<Output = Failure>,
+) -> Result<Capture, Failure> {
+    let order = Order { config, seed: 1, started_at: DateTime::UNIX_EPOCH, connect, progress: &|_, _| {} };
     call(&order, end).await
 }
 
@@ -158,49 +165,4 @@ async fn a_call_ends_when_it_is_told_to() {
         Failure::new(Reason::Cancelled, "enough")
     };
     assert_eq!(make(&short(), end).await, Err(Failure::new(Reason::Cancelled, "enough")));
-}
-
-fn to(far_end: serde_json::Value) -> Config {
-    Config { far_end: serde_json::from_value(far_end).unwrap(), ..short() }
-}
-
-/// All that was sent came back, and was recognised.
-fn assert_whole(capture: &Capture) {
-    let sent: Vec<u64> = capture.sent.iter().filter(|packet| packet.at.is_some()).map(|packet| packet.hash).collect();
-    let came: std::collections::HashSet<u64> = capture.received.iter().map(|packet| packet.hash).collect();
-    let steady = capture.sent.iter().filter(|packet| packet.due >= capture.media_start);
-    let lost = steady.filter(|packet| !came.contains(&packet.hash)).count();
-    assert!(lost == 0 && !sent.is_empty(), "{lost} of {} lost", sent.len());
-    assert_eq!(capture.dropped, 0);
-    assert!(capture.frames_decoded.len() > 60, "{}", capture.frames_decoded.len());
-    assert!(capture.markers_heard.len() >= 2, "{:?}", capture.markers_heard);
-}
-
-#[tokio::test]
-async fn another_box_reflects_on_one_connection_and_is_told_when_it_is_over() {
-    let far = Far::new(Manner::default()).await;
-    let config = to(json!({"kind": "reflect", "url": format!("{}/reflect", far.url)}));
-    let capture = make(&config, std::future::pending()).await.unwrap();
-    assert_eq!(capture.target, "reflect");
-    assert_whole(&capture);
-    assert_eq!(far.asked(), ["POST /reflect", "DELETE /session/reflect"]);
-    let names: Vec<&str> = capture.phases.iter().map(|phase| phase.name.as_str()).collect();
-    assert_eq!(names, ["dns", "tcp", "signalling", "ice", "dtls"]);
-    let sum: f64 = capture.phases.iter().map(|phase| phase.seconds).sum();
-    assert!((sum - capture.connect_seconds).abs() < 1e-3, "{sum} of {}", capture.connect_seconds);
-}
-
-#[tokio::test]
-async fn a_media_server_forwards_from_one_connection_to_the_other() {
-    let far = Far::new(Manner { not_yet: 2, ..Manner::default() }).await;
-    let config = to(json!({
-        "kind": "whip_whep", "publish": format!("{}/whip", far.url), "subscribe": format!("{}/whep", far.url),
-    }));
-    let capture = make(&config, std::future::pending()).await.unwrap();
-    assert_eq!(capture.target, "whip_whep");
-    assert_whole(&capture);
-    let mut asked = far.asked();
-    let ends = asked.split_off(4);
-    assert_eq!(asked, ["POST /whip", "POST /whep", "POST /whep", "POST /whep"], "again until it is there");
-    assert!(ends.len() == 2 && ends.iter().all(|end| end.starts_with("DELETE")), "{ends:?}");
 }

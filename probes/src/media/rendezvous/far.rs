@@ -23,8 +23,11 @@ use crate::media::{
     socket::StampingRuntime,
 };
 
+/// Changes a description on its way.
+pub(crate) type Edit = Box<dyn Fn(String) -> String + Send + Sync>;
+
 /// How a server behaves.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Manner {
     /// The token it wants.
     pub(crate) token: Option<&'static str>,
@@ -36,6 +39,11 @@ pub(crate) struct Manner {
     pub(crate) offers: bool,
     /// Payload types of its own offer.
     pub(crate) payload_types: Option<[u8; 2]>,
+    /// What is done to the offer before it is looked at, and to the answer after it was made.
+    pub(crate) edit_offer: Option<Edit>,
+    pub(crate) edit_answer: Option<Edit>,
+    /// Whether it takes media and gives none.
+    pub(crate) mute: bool,
     /// Links to name.
     pub(crate) link: Option<String>,
     /// Where to bind; the loopback of IPv4 unless given.
@@ -119,12 +127,27 @@ impl At {
     }
 }
 
+fn edited(sdp: String, edit: &Option<Edit>) -> String {
+    match edit {
+        Some(edit) => edit(sdp),
+        None => sdp,
+    }
+}
+
 async fn reflect(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -> Response {
     if let Some(refused) = at.refuses("POST /reflect", &headers) {
         return refused;
     }
+    let offer = edited(offer, &at.manner.edit_offer);
+    if at.manner.mute {
+        let mut peer = at.peer(Direction::Both, Setup::PAYLOAD_TYPES).await;
+        let answer = peer.answer(offer).await.unwrap();
+        tokio::spawn(async move { while peer.events.recv().await.is_some() {} });
+        return at.created(StatusCode::CREATED, "reflect", answer);
+    }
     let (answer, reflecting) = Reflector::new(&mut fastrand::Rng::new()).await.unwrap().answer(offer).await.unwrap();
     at.inner.lock().unwrap().reflecting.insert("reflect".to_owned(), reflecting);
+    let answer = edited(answer, &at.manner.edit_answer);
     at.created(StatusCode::CREATED, "reflect", answer)
 }
 

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::{
-    Kept, Refusal, Reply, Session,
+    Refusal, Reply,
     http::{Client, Request, place},
+    kept::{Kept, Session},
     whip::unexpected,
 };
 use crate::{Failure, Reason};

@@ -1,7 +1,7 @@
 //! What a foreign server describes (RFC 8866), reduced to what we asked for: one codec a section,
 //! one source a section, names of our own. So its oddities end here.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, net::IpAddr};
 
 use crate::media::capture::Stream;
 
@@ -175,6 +175,8 @@ fn reduced(
             continue;
         };
         let keeps = match name {
+            // Names are not looked up: what hides behind one of multicast DNS is not for us.
+            "candidate" if value.split(' ').nth(4).is_none_or(|at| at.parse::<IpAddr>().is_err()) => false,
             "candidate" => {
                 *candidates += 1;
                 *candidates <= MOST_CANDIDATES
@@ -220,7 +222,8 @@ mod tests {
         let audio = "m=audio 9 UDP/TLS/RTP/SAVPF 111 0\nc=IN IP4 10.0.0.9\na=sendrecv\na=mid:0\na=rtcp-mux\na=ice-ufrag:u\n\
             a=ice-pwd:p\na=setup:active\na=rtpmap:111 opus/48000/2\na=fmtp:111 useinbandfec=1\na=rtpmap:0 PCMU/8000\n\
             a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\na=msid:janus janus0\na=ssrc:11 cname:janus\na=ssrc:11 msid:janus janus0\n\
-            a=candidate:1 1 udp 2015363327 10.0.0.9 20000 typ host\na=end-of-candidates\n";
+            a=candidate:1 1 udp 2015363327 10.0.0.9 20000 typ host\n\
+            a=candidate:2 1 udp 2015363326 4f1a.local 20000 typ host\na=end-of-candidates\n";
         let video = "m=video 9 UDP/TLS/RTP/SAVPF 97 98 99\nc=IN IP4 10.0.0.9\na=sendrecv\na=mid:1\na=rtcp-mux\n\
             a=rtpmap:97 VP8/90000\na=rtpmap:98 H264/90000\na=fmtp:98 packetization-mode=1;profile-level-id=42001f\n\
             a=rtpmap:99 H264/90000\na=fmtp:99 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42E01F\n\

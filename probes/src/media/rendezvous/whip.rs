@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{
-    Kept, Leg, Refusal, Reply, Session,
+    Leg, Refusal, Reply,
     http::{Answer, Client, Request, place},
+    kept::{Kept, Session},
     link,
 };
 use crate::{Failure, Reason};

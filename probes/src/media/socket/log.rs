@@ -69,7 +69,9 @@ pub(crate) enum Says {
 pub(crate) struct Leftovers {
     /// Further arrivals of packets that were handed on.
     pub(crate) repeats: Vec<(PacketId, Nanos)>,
-    /// Packets that arrived and were never handed on, plus datagrams the kernel dropped.
+    /// Packets that arrived and were never handed on, plus datagrams the kernel dropped. Those before
+    /// the first that was handed on came before there were keys for them; a source of which none was
+    /// handed on is not ours.
     pub(crate) dropped: u64,
 }
 
@@ -165,10 +167,15 @@ impl Log {
     pub(crate) fn leftovers(&self) -> Leftovers {
         let tables = self.tables();
         let mut left = Leftovers { dropped: u64::from(tables.overflow), ..Leftovers::default() };
+        let mut begun: HashMap<u32, Nanos> = HashMap::new();
+        for (id, arrivals) in tables.received.iter().filter(|(_, arrivals)| arrivals.taken) {
+            let first = begun.entry(id.ssrc).or_insert(arrivals.first);
+            *first = arrivals.first.min(*first);
+        }
         for (&id, arrivals) in &tables.received {
             if arrivals.taken {
                 left.repeats.extend(arrivals.repeats.iter().map(|&at| (id, at)));
-            } else {
+            } else if begun.get(&id.ssrc).is_some_and(|begun| arrivals.first >= *begun) {
                 left.dropped += 1;
             }
         }
@@ -217,6 +224,19 @@ mod tests {
         let left = log.leftovers();
         assert_eq!(left.repeats, [(id(1), 40)]);
         assert_eq!(left.dropped, 4, "three in the kernel, and packet 2");
+    }
+
+    #[test]
+    fn what_came_before_there_were_keys_or_is_not_ours_was_not_dropped_by_us() {
+        let log = Log::new(Clock::start());
+        for (sequence, at) in [(1, 10), (2, 20), (3, 30)] {
+            log.arrived(&rtp(sequence), at);
+        }
+        log.take(id(2));
+        let mut other = rtp(1);
+        other[11] = 6;
+        log.arrived(&other, 40);
+        assert_eq!(log.leftovers().dropped, 1, "packet 3 alone");
     }
 
     #[test]
