@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod heartbeat;
 pub mod inspect;
 pub mod memory;
+pub mod reflect;
 pub mod systemd;
 pub mod table;
 pub mod web;

@@ -9,7 +9,7 @@ use bellwether::{
     cli::{Bookings, Cli, Command},
     config,
     daemon::{self, Options},
-    inspect, memory,
+    inspect, memory, reflect,
 };
 use chrono::Utc;
 use clap::Parser;
@@ -70,6 +70,12 @@ async fn command(cli: Cli) -> ExitCode {
             },
             Err(error) => fail(&error, 78),
         },
+        Command::Reflect { listen, token_file, tls_cert, tls_key } => {
+            match reflect::run(reflect::Options { listen, token_file, tls: tls_cert.zip(tls_key) }).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, error.exit_code()),
+            }
+        }
         Command::Bookings { command } => {
             // Texts are in the school's language; a config with mistakes is no reason to hide them.
             let found = config::load(config.as_deref(), Utc::now());

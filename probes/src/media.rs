@@ -35,7 +35,7 @@ pub mod loss;
 mod peer;
 pub mod picture;
 pub mod playout;
-mod reflector;
+pub mod reflector;
 mod rendezvous;
 pub mod report;
 pub mod signal;

@@ -67,11 +67,6 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// A connection bound to `address` that sends and receives, not connected yet.
-    pub(crate) async fn new(runtime: StampingRuntime, address: &str, random: &mut fastrand::Rng) -> Result<Self> {
-        Self::with(Setup::at(address), runtime, random).await
-    }
-
     /// A connection, not connected yet. Its ids are drawn from `random`: both ends must not name
     /// their tracks alike, as feedback is routed by track name.
     pub(crate) async fn with(setup: Setup, mut runtime: StampingRuntime, random: &mut fastrand::Rng) -> Result<Self> {
