@@ -36,19 +36,22 @@ BINARY, INSTALLED = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
 OF_EVERY_CALL = {
     "media_success", "media_connect", "media_setup[signalling]", "media_setup[ice]", "media_setup[dtls]",
     "media_first_frame", "media_first_sound", "media_round_trip[p95]", "media_audio_delay[p95]",
-    "media_video_delay[p95]", "media_skew", "media_frame_rate", "media_frame_ratio", "media_repeated_frames", "media_torn_frames", "media_freezes", "media_freeze_ratio",
-    "media_freezes_libwebrtc", "media_freeze_duration_libwebrtc", "media_pauses",
-    "media_sender_lateness[p95]", "media_timer_overshoot[p99]",
+    "media_video_delay[p95]", "media_skew", "media_frame_rate", "media_frame_ratio", "media_repeated_frames",
+    "media_torn_frames", "media_freezes", "media_freeze_ratio", "media_freezes_libwebrtc", "media_pauses",
+    "media_freeze_duration_libwebrtc", "media_jitter[audio]", "media_jitter[video]", "media_leg_loss[uplink,video]",
+    "media_report_round_trip[p95]", "media_sender_lateness[p95]", "media_timer_overshoot[p99]",
 } | {f"media_throughput[{way},{stream}]" for way in ("transmit", "receive") for stream in ("audio", "video")}
 OF_FORWARDED = {f"{name}[{stream}]" for stream in ("audio", "video") for name in (
-    "media_packet_delay[p95]", "media_delay_variation[p95]", "media_delay_change", "media_jitter", "media_loss",
-    "media_residual_loss", "media_late_packets", "media_repaired_packets", "media_reordering",
-    "media_reordering_extent", "media_duplicates", "media_burst_loss", "media_loss_run", "media_gap_density",
+    "media_packet_delay[p95]", "media_delay_variation[p95]", "media_delay_change", "media_loss",
+    "media_leg_loss[uplink]", "media_leg_loss[downlink]", "media_residual_loss", "media_late_packets",
+    "media_repaired_packets", "media_reordering", "media_reordering_extent", "media_duplicates", "media_burst_loss",
+    "media_burst_density", "media_burst_length", "media_gap_density", "media_loss_run",
 )}
 # A label of the name itself comes first.
 OF_FORWARDED = {re.sub(r"\[(\w+)\]\[(\w+)\]", r"[\1,\2]", name) for name in OF_FORWARDED}
 # The delays that stand on these; and key frames come as they were sent, not when the far end sees fit.
-OF_FORWARDED |= {"media_playout_delay", "mouth_to_ear", "media_key_frame_interval"}
+# Browsers report on sound so seldom that a short call may be without.
+OF_FORWARDED |= {"media_playout_delay", "mouth_to_ear", "media_key_frame_interval", "media_map_skew"}
 EXPECTED = {"forward": OF_EVERY_CALL | OF_FORWARDED, "transcode": OF_EVERY_CALL}
 
 COLUMNS = [  # heading, reading, factor, digits
@@ -71,8 +74,14 @@ def own_network():
     run("ip", "link", "add", "room", "type", "veth", "peer", "name", "wire")
     for end in ("room", "wire"):
         run("ip", "link", "set", "dev", end, "addrgenmode", "none", "up")
-    run("ip", "address", "add", f"{HERE}/24", "dev", "room")
     run("ip", "-6", "address", "add", f"{HERE_6}/64", "dev", "room", "nodad")
+    add_ipv4()
+
+
+def add_ipv4():
+    run("ip", "address", "add", f"{HERE}/24", "dev", "room")
+    # Leads nowhere. Browsers offer the address that their way out would have, and no other.
+    run("ip", "route", "add", "default", "dev", "room")
 
 
 # calls
@@ -336,7 +345,7 @@ def without_ipv4():
     try:
         yield
     finally:
-        run("ip", "address", "add", f"{HERE}/24", "dev", "room")
+        add_ipv4()
 
 
 def test_aiortc_by_ipv6_alone(folder):
@@ -374,7 +383,7 @@ def main():
                     print(f"--- {log.relative_to(folder)}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
     table()
     busy = sum(busy for *_, busy in rows)
-    if busy * 3 > len(rows):
+    if busy * 4 > len(rows):
         failed += 1
         print(f"FAILED  {busy} of {len(rows)} calls could not be judged: this box was too busy")
     print(f"{len(tests) - failed} passed, {failed} failed")

@@ -6,13 +6,14 @@
 import sys
 
 from aiohttp import web
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 connections = {}
 
 
 async def publish(request):
-    connection = RTCPeerConnection()
+    # Without servers: those it has by default are somebody else's.
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connection.on("track", connection.addTrack)
     await connection.setRemoteDescription(RTCSessionDescription(await request.text(), "offer"))
     await connection.setLocalDescription(await connection.createAnswer())

@@ -148,7 +148,8 @@ def certificates(folder):
     folder.mkdir()
     names = f"subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1,IP:{HERE},IP:{HERE_6}"
     files = {name: folder / f"{name}.pem" for name in ("ca", "ca_key", "certificate", "key")}
-    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+           "-days", "2"]
     for command in (
         [*new, "-subj", "/CN=the school's CA", "-keyout", files["ca_key"], "-out", files["ca"]],
         [*new, "-subj", "/CN=turn", "-keyout", files["key"], "-out", files["certificate"], "-CA", files["ca"],

@@ -73,7 +73,7 @@ impl Peer {
         let (engine, registry) = settings::media_engine(setup.payload_types, runtime.log.clone())?;
         let (sender, events) = mpsc::unbounded_channel();
         let group = word(random);
-        let tracks = Stream::ALL.map(|stream| LocalTrack::new(stream, setup.payload_types, &group, random));
+        let tracks = Stream::ALL.map(|stream| LocalTrack::new(stream, &setup, &group, random));
         runtime.marks.picture = Some(tracks[Stream::Video as usize].ssrc);
         let connection = PeerConnectionBuilder::new()
             .with_configuration(configuration(&setup))
@@ -158,12 +158,14 @@ pub(crate) struct LocalTrack {
     pub(crate) ssrc: u32,
     /// Its payload type, as offered or as the answer has it.
     pub(crate) payload_type: u8,
+    /// Whether a TURN server may be on its way.
+    relayed: bool,
 }
 
 impl LocalTrack {
-    fn new(stream: Stream, payload_types: [u8; 2], group: &str, random: &mut fastrand::Rng) -> Self {
+    fn new(stream: Stream, setup: &Setup, group: &str, random: &mut fastrand::Rng) -> Self {
         let ssrc = random.u32(1..);
-        let codec = settings::codec(stream, payload_types);
+        let codec = settings::codec(stream, setup.payload_types);
         let coding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
             codec: codec.rtp_codec,
@@ -171,12 +173,19 @@ impl LocalTrack {
         };
         let kind = settings::kind(stream);
         let track = MediaStreamTrack::new(group.to_owned(), word(random), stream.name().to_owned(), kind, vec![coding]);
-        Self { track: Arc::new(TrackLocalStaticRTP::new(track)), ssrc, payload_type: codec.payload_type }
+        let track = Arc::new(TrackLocalStaticRTP::new(track));
+        Self { track, ssrc, payload_type: codec.payload_type, relayed: !setup.servers.is_empty() }
     }
 
     /// Sends a packet; its SSRC must be ours.
     pub(crate) async fn send(&self, packet: Packet) -> Result<()> {
-        self.track.write_rtp(packet).await
+        self.track.write_rtp(packet).await?;
+        if self.relayed {
+            // The library asks its TURN client for what to send before it hands it the packet, which then
+            // lies there until the next round. An empty compound starts one, and is never sent itself.
+            self.track.write_rtcp(Vec::new()).await?;
+        }
+        Ok(())
     }
 }
 
