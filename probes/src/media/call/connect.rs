@@ -89,13 +89,13 @@ impl Call<'_> {
             let mut peer = self.peer(leg, setup.clone()).await.map_err(signalling)?;
             let offer = peer.offer().await.map_err(signalling)?;
             self.peers.push(peer);
-            // Without a server of ours the far end may yet name one.
-            if setup.relay_only && !setup.servers.is_empty() && !offer.contains("a=candidate:") {
+            if setup.relay_only && !offer.contains("a=candidate:") {
                 return Err(self.rendezvous.no_relay());
             }
             let described = self.exchange(leg, offer, inlet, deadline).await?;
             let Some(peer) = self.peers.last_mut() else { return Ok(()) };
             let named = setup.servers.is_empty() && self.rendezvous.adopt(described.servers).await?;
+            self.rendezvous.need_relay()?;
             if !described.is_offer && !named {
                 return peer.accept(described.sdp, described.payload_types).await.map_err(signalling);
             }
