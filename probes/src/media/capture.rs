@@ -125,7 +125,7 @@ pub struct HeardMarker {
 /// Duration of one phase of connecting, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// `signalling`, `ice`, `dtls`.
+    /// `dns`, `tcp`, `tls`, `signalling`, `ice`, `dtls`.
     pub name: String,
     /// Its duration.
     pub seconds: f64,

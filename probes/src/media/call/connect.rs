@@ -85,10 +85,10 @@ impl Call<'_> {
     async fn signal(&mut self, leg: Leg, inlet: &Inlet, deadline: Instant) -> Result<(), Failure> {
         let signalling = |error: RtcError| failed(Reason::Signalling, "offer and answer", &error);
         loop {
-            let mut setup = self.rendezvous.setup(leg);
-            let mut peer = self.peer(leg, setup.clone()).await.map_err(signalling)?;
-            let offer = peer.offer().await.map_err(signalling)?;
-            self.peers.push(peer);
+            let setup = self.rendezvous.setup(leg);
+            let peer = self.peer(leg, setup.clone()).await.map_err(signalling)?;
+            // Among the call's from the start, so that it is closed if the call ends meanwhile.
+            let offer = self.peers.push_mut(peer).offer().await.map_err(signalling)?;
             if setup.relay_only && !offer.contains("a=candidate:") {
                 return Err(self.rendezvous.no_relay());
             }
@@ -107,10 +107,9 @@ impl Call<'_> {
                 self.rendezvous.end(leg, deadline).await;
                 continue;
             }
-            setup = Setup { payload_types: described.payload_types, ..self.rendezvous.setup(leg) };
-            let mut peer = self.peer(leg, setup).await.map_err(signalling)?;
-            let answer = peer.answer(described.sdp).await.map_err(signalling)?;
-            self.peers.push(peer);
+            let setup = Setup { payload_types: described.payload_types, ..self.rendezvous.setup(leg) };
+            let peer = self.peer(leg, setup).await.map_err(signalling)?;
+            let answer = self.peers.push_mut(peer).answer(described.sdp).await.map_err(signalling)?;
             return self.rendezvous.answer(leg, answer, deadline).await;
         }
     }
