@@ -190,7 +190,7 @@ pub struct ReceptionReport {
 /// Duration of one phase of connecting, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// `signalling`, `ice`, `dtls`.
+    /// `dns`, `tcp`, `tls`, `signalling`, `ice`, `dtls`.
     pub name: String,
     /// Its duration.
     pub seconds: f64,

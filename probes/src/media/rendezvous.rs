@@ -138,7 +138,18 @@ impl Rendezvous {
         remote.adopt(servers).await
     }
 
-    /// Why no candidate was gathered where only relays are to be used.
+    /// The failure where only relays are to be used and none is known.
+    pub(crate) fn need_relay(&self) -> Result<(), Failure> {
+        match &self.0 {
+            Way::Remote(remote) if remote.lacks_relay() => {
+                let detail = "relay_only is set, and no TURN server is configured or named by the far end";
+                Err(Failure::new(Reason::Ice, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The failure where only relays are to be used and no server gave one.
     pub(crate) fn no_relay(&self) -> Failure {
         let trouble = match &self.0 {
             Way::Reflector { .. } => None,

@@ -95,17 +95,17 @@ impl Call<'_> {
     async fn signal(&mut self, leg: Leg, inlet: &Inlet, deadline: Instant) -> Result<(), Failure> {
         let signalling = |error: RtcError| failed(Reason::Signalling, "offer and answer", &error);
         loop {
-            let mut setup = self.rendezvous.setup(leg);
-            let mut peer = self.peer(leg, setup.clone()).await.map_err(signalling)?;
-            let offer = peer.offer().await.map_err(signalling)?;
-            self.peers.push(peer);
-            // Without a server of ours the far end may yet name one.
-            if setup.relay_only && !setup.servers.is_empty() && !offer.contains("a=candidate:") {
+            let setup = self.rendezvous.setup(leg);
+            let peer = self.peer(leg, setup.clone()).await.map_err(signalling)?;
+            // Among the call's from the start, so that it is closed if the call ends meanwhile.
+            let offer = self.peers.push_mut(peer).offer().await.map_err(signalling)?;
+            if setup.relay_only && !offer.contains("a=candidate:") {
                 return Err(self.rendezvous.no_relay());
             }
             let described = self.exchange(leg, offer, inlet, deadline).await?;
             let Some(peer) = self.peers.last_mut() else { return Ok(()) };
             let named = setup.servers.is_empty() && self.rendezvous.adopt(described.servers).await?;
+            self.rendezvous.need_relay()?;
             if !described.is_offer && !named {
                 return peer.accept(described.sdp, described.payload_types).await.map_err(signalling);
             }
@@ -117,10 +117,9 @@ impl Call<'_> {
                 self.rendezvous.end(leg, deadline).await;
                 continue;
             }
-            setup = Setup { payload_types: described.payload_types, ..self.rendezvous.setup(leg) };
-            let mut peer = self.peer(leg, setup).await.map_err(signalling)?;
-            let answer = peer.answer(described.sdp).await.map_err(signalling)?;
-            self.peers.push(peer);
+            let setup = Setup { payload_types: described.payload_types, ..self.rendezvous.setup(leg) };
+            let peer = self.peer(leg, setup).await.map_err(signalling)?;
+            let answer = self.peers.push_mut(peer).answer(described.sdp).await.map_err(signalling)?;
             return self.rendezvous.answer(leg, answer, deadline).await;
         }
     }

@@ -113,6 +113,16 @@ impl Elsewhere {
         self.client.timing()
     }
 
+    fn has_relay(&self) -> bool {
+        let mut urls = self.servers.iter().flat_map(|server| &server.urls);
+        urls.any(|url| ice::parse(url).is_ok_and(|address| address.is_turn()))
+    }
+
+    /// Whether a relay has to be used and none is known.
+    pub(super) fn lacks_relay(&self) -> bool {
+        self.relay_only && !self.has_relay()
+    }
+
     /// What went wrong last on a way to a TURN server.
     pub(super) fn trouble(&self) -> Option<Failure> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -140,7 +150,8 @@ impl Elsewhere {
                 Leg::Subscribe => Direction::Receive,
             },
             servers: self.servers.clone(),
-            relay_only: self.relay_only,
+            // Without a relay the first offer only asks for the name of one.
+            relay_only: self.relay_only && self.has_relay(),
             ..Setup::on_interfaces(near)
         }
     }

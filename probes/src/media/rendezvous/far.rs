@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Manner {
     pub(crate) not_yet: usize,
     /// Whether subscribers have to answer its own offer.
     pub(crate) offers: bool,
-    /// Payload types of its own offer.
+    /// Payload types that it gives our codecs; those of the offer unless given.
     pub(crate) payload_types: Option<[u8; 2]>,
     /// What is done to the offer before it is looked at, and to the answer after it was made.
     pub(crate) edit_offer: Option<Edit>,
@@ -72,6 +72,8 @@ struct Inner {
     /// A subscriber that has not answered yet.
     waiting: Option<Peer>,
     source: Option<KeyFrameRequests>,
+    /// Payload types of what was published.
+    came: BTreeSet<u8>,
 }
 
 impl Far {
@@ -89,6 +91,11 @@ impl Far {
             .with_state(Arc::clone(&at));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { url, at }
+    }
+
+    /// The payload types of what was published.
+    pub(crate) fn came(&self) -> BTreeSet<u8> {
+        self.at.inner.lock().unwrap().came.clone()
     }
 
     /// What was asked: method, path, and whether the token was there.
@@ -127,6 +134,15 @@ impl At {
     }
 }
 
+/// A description with another payload type.
+fn renumbered(sdp: &str, from: u8, to: u8) -> String {
+    let change = |line: &str| match line.strip_prefix("m=") {
+        Some(_) => line.replace(&format!(" {from}"), &format!(" {to}")),
+        None => line.replace(&format!(":{from} "), &format!(":{to} ")),
+    };
+    sdp.lines().map(|line| change(line) + "\r\n").collect()
+}
+
 fn edited(sdp: String, edit: &Option<Edit>) -> String {
     match edit {
         Some(edit) => edit(sdp),
@@ -155,7 +171,11 @@ async fn whip(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -> R
     if let Some(refused) = at.refuses("POST /whip", &headers) {
         return refused;
     }
-    let mut peer = at.peer(Direction::Receive, Setup::PAYLOAD_TYPES).await;
+    let own = at.manner.payload_types.unwrap_or(Setup::PAYLOAD_TYPES);
+    let mut peer = at.peer(Direction::Receive, own).await;
+    // Asked in its own numbers, it answers in them.
+    let [(audio, own_audio), (video, own_video)] = [0, 1].map(|i| (Setup::PAYLOAD_TYPES[i], own[i]));
+    let offer = renumbered(&renumbered(&offer, audio, own_audio), video, own_video);
     let answer = peer.answer(offer).await.unwrap();
     let server = Arc::clone(&at);
     tokio::spawn(async move {
@@ -170,6 +190,7 @@ async fn whip(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -> R
                     let Incoming::Packet(mut packet) = incoming else { continue };
                     let out = server.inner.lock().unwrap().out.as_ref().map(|out| out[track.stream as usize].clone());
                     let Some(out) = out else { continue };
+                    server.inner.lock().unwrap().came.insert(packet.header.payload_type);
                     // As a forwarding server does: everything but the payload is its own.
                     packet.header.ssrc = out.ssrc;
                     packet.header.payload_type = out.payload_type;

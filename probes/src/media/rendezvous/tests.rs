@@ -354,3 +354,18 @@ async fn a_janus_session_is_opened_asked_and_destroyed_whatever_it_says() {
         assert_eq!(asked, ["create", "attach", "message", "destroy"], "{expected}");
     }
 }
+
+#[tokio::test]
+async fn a_janus_session_is_kept_alive_while_the_call_lasts() {
+    let (url, asked) = janus(json!({"janus": "event", "jsep": {"type": "answer", "sdp": "v=1"}})).await;
+    let mut way = way(json!({"kind": "janus", "url": url})).await;
+    way.exchange(Leg::Both, "v=0\r\n".to_owned(), Instant::now() + LONG).await.unwrap_err();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(26)).await;
+    tokio::time::resume();
+    while asked.lock().unwrap().last().unwrap()["janus"] != "keepalive" {
+        tokio::task::yield_now().await;
+    }
+    way.teardown().await;
+    assert_eq!(asked.lock().unwrap().last().unwrap()["janus"], "destroy");
+}

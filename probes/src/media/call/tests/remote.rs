@@ -82,6 +82,16 @@ async fn a_server_that_makes_the_offer_is_answered_in_its_own_numbers() {
 }
 
 #[tokio::test]
+async fn what_is_sent_has_the_numbers_of_the_answer() {
+    let far = Far::new(Manner { payload_types: Some([96, 97]), offers: true, ..Manner::default() }).await;
+    whole(&whip_whep(&far)).await;
+    assert!(far.came().into_iter().eq([96, 97]), "{:?}", far.came());
+    let far = Far::new(Manner::default()).await;
+    whole(&whip_whep(&far)).await;
+    assert!(far.came().into_iter().eq([102, 111]), "{:?}", far.came());
+}
+
+#[tokio::test]
 async fn a_call_that_is_ended_early_tells_every_server() {
     let far = Far::new(Manner::default()).await;
     let end = async {
@@ -215,6 +225,16 @@ async fn what_fails_on_the_way_is_named_and_the_session_is_ended_all_the_same() 
         assert!(failure.detail.contains(detail), "{what}: {failure:?}");
         assert_eq!(far.asked(), ["POST /reflect", "DELETE /session/reflect"], "{what}");
     }
+}
+
+#[tokio::test]
+async fn where_only_relays_may_be_used_a_far_end_without_one_is_not_called() {
+    let far = Far::new(Manner::default()).await;
+    let config = to(json!({"kind": "reflect", "url": format!("{}/reflect", far.url), "relay_only": true}));
+    let failure = make(&config, std::future::pending()).await.map(|_| ()).unwrap_err();
+    assert_eq!(failure.reason, Reason::Ice, "{failure:?}");
+    assert!(failure.detail.contains("no TURN server is configured or named"), "{failure:?}");
+    assert_eq!(far.asked(), ["POST /reflect", "DELETE /session/reflect"]);
 }
 
 #[tokio::test]
