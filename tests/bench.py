@@ -5,8 +5,9 @@ call reads is compared with what the relay's log says was done to each packet.
     bench.py BELLWETHER RELAY [IMPAIRMENT…]
 
 Prints a line a reading and ends with 1 if a bar is missed, or if more than a tenth of the impairments are
-void: those in which bellwether itself says that this box was too busy to tell. On a box that does other work, `chrt -r 1 tests/run bench` gives it its turns. See truth.py
-for what is computed, and tests/relay for what is done to packets.
+void: those in which bellwether itself says that this box was too busy to tell. On a box that does other
+work, `chrt -r 1 tests/run bench` gives it its turns. See truth.py for what is computed, and tests/relay for
+what is done to packets.
 """
 
 import contextlib
