@@ -5,8 +5,9 @@ call reads is compared with what the relay's log says was done to each packet.
     bench.py BELLWETHER RELAY [IMPAIRMENT…]
 
 Prints a line a reading and ends with 1 if a bar is missed, or if more than a tenth of the impairments are
-void: those in which bellwether itself says that this box was too busy to tell. See truth.py for what is
-computed, and tests/relay for what is done to packets.
+void: those in which bellwether itself says that this box was too busy to tell. On a box that does other
+work, `chrt -r 1 tests/run bench` gives it its turns. See truth.py for what is computed, and tests/relay for
+what is done to packets.
 """
 
 import contextlib
@@ -25,6 +26,8 @@ from truth import SECOND, STREAMS
 BINARY, RELAY = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
 LENGTH = 20
 SEED = 20261124
+# How near to the shortest freeze, in nanoseconds, a pause counts either way.
+UNSURE = 5_000_000
 
 both = lambda path: {"audio": path, "video": path}
 burst = {"enter": 0.01, "leave": 0.25}
@@ -247,12 +250,19 @@ def media(row, found, capture, way, decoding):
     row.near("skew", lead, value(found, "media_skew"), 5)
     offset = truth.clock(capture, way)
     start, end = capture["media_start"] + offset, capture["media_end"] + offset
-    count, frozen = truth.freezes([picture.shown for picture in all_pictures], start, end)
+    # Decoding takes its time, so a pause that only just is a freeze, or is none, may be read either way.
+    shown = [picture.shown for picture in all_pictures]
+    (most, longest), (count, frozen), (least, shortest) = (
+        truth.freezes(shown, start, end, margin) for margin in (-UNSURE, 0, UNSURE))
     read = value(found, "media_freezes")
-    row.exact("freezes", count, None if read is None else round(read))
+    read = None if read is None else round(read)
+    row.line("freezes", count, read, "", "exact" if most == least else f"{least} to {most}",
+             read is not None and least <= read <= most)
     share = value(found, "media_freeze_ratio")
-    length = (end - start) / SECOND
-    row.near("time frozen", frozen, None if share is None else share * length, max(count, 1) * 500 / capture["frame_rate"])
+    read = None if share is None else share * (end - start) / SECOND * 1e3
+    bar = max(count, 1) * 500 / capture["frame_rate"]
+    row.line("time frozen", frozen * 1e3, read, "ms", f"±{bar:.1f} ms",
+             read is not None and shortest * 1e3 - bar <= read <= longest * 1e3 + bar)
     return decoding
 
 
@@ -287,7 +297,8 @@ def main():
     print(f"{version}, {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} × {model}, Linux {platform.release()}")
     group = pathlib.Path("/proc/self/autogroup")
     session = group.read_text().split()[-1] if group.exists() else "-"
-    print(f"load {os.getloadavg()[0]:.1f} at the start, nice {os.nice(0)}, session's nice {session}")
+    turns = {os.SCHED_OTHER: "usual", os.SCHED_FIFO: "FIFO", os.SCHED_RR: "RR"}.get(os.sched_getscheduler(0), "?")
+    print(f"load {os.getloadavg()[0]:.1f} at the start, scheduling {turns}, nice {os.nice(0)}, session's nice {session}")
     print(f"calls of {LENGTH} s, seed {SEED}; * taken from the capture by this judge, as there is no reading yet")
     print(f"{'impairment':30}{'reading':34}{'truth':>12}{'read':>12}{'diff.':>10}     {'bar':20}")
     voids, decoding = [], None

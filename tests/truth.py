@@ -209,16 +209,16 @@ def clock(capture, found):
     return min(way.sent - packet["at"] for packet, way in pairs if way and packet["at"] is not None)
 
 
-def freezes(shown, start, end):
+def freezes(shown, start, end, margin=0):
     """Freezes by the W3C's rule for `freezeCount` (webrtc-stats), the average being that of up to 30 times
-    before; count, and frozen time in seconds. Times on one clock."""
+    before; count, and frozen time in seconds. Times on one clock. A `margin` is added to the shortest freeze."""
     before, count, frozen = collections.deque(maxlen=30), 0, 0
     for this, following in zip(shown, [*shown[1:], end]):
         time = following - this
         if before and time > 0:
             average = sum(before) // len(before)
             within = min(following, end) - max(this, start)
-            if time >= max(3 * average, average + 150_000_000) and within > 0:
+            if time >= max(3 * average, average + 150_000_000) + margin and within > 0:
                 count += 1
                 frozen += within
         before.append(time)

@@ -159,6 +159,8 @@ def test_freezes_follow_the_rule():
     for missing, expected in ((4, (0, 0.0)), (5, (1, 0.198)), (15, (1, 0.528))):
         shown = grid[:100] + grid[100 + missing:]
         assert freezes(shown, 0, end) == expected, missing
+    barely = grid[:100] + grid[105:]
+    assert [freezes(barely, 0, end, margin * MS)[0] for margin in (-20, 14, 16)] == [1, 1, 0], "198 ms, by 15 more than it takes"
     assert freezes(grid[:200], 0, end)[0] == 1, "frozen until the end"
     assert freezes(grid[:100] + grid[110:], grid[150], end) == (0, 0.0), "before the steady part"
 
