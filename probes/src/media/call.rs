@@ -23,7 +23,9 @@ use tokio::{
 
 use super::{
     Config,
-    capture::{Capture, Nanos, Phase, ReceivedPacket, ReceptionReport, SenderReport, Stream},
+    capture::{
+        Capture, Nanos, Phase, ReceivedPacket, ReceptionReport, Repairs, Repeat, SenderReport, SentPacket, Stream,
+    },
     clock::Clock,
     file,
     peer::{Event, Peer},
@@ -278,6 +280,7 @@ impl<'a> Call<'a> {
             packet.at =
                 self.log.sent(PacketId { ssrc: self.ssrcs[packet.stream as usize], sequence: packet.sequence as u16 });
         }
+        let repairs = self.repairs(&sent, &heard);
         Capture {
             format: file::FORMAT,
             started_at: self.order.started_at,
@@ -298,6 +301,7 @@ impl<'a> Call<'a> {
             frames_decoded: heard.frames,
             markers_sent: sound.markers,
             markers_heard: heard.markers,
+            repairs: Some(repairs),
             sender_reports,
             reception_reports,
             round_trips: self.log.round_trips(),
@@ -305,6 +309,20 @@ impl<'a> Call<'a> {
             clock_drift: self.clock.drift(),
             dropped: left.dropped + dropped,
         }
+    }
+
+    /// Which packets were repeated, and which asked for.
+    fn repairs(&self, sent: &[SentPacket], heard: &Heard) -> Repairs {
+        let resent = sent.iter().filter_map(|packet| {
+            let SentPacket { stream, sequence, .. } = *packet;
+            let id = PacketId { ssrc: self.ssrcs[stream as usize], sequence: sequence as u16 };
+            Some(Repeat { stream, sequence, at: self.log.sent_again(id)? })
+        });
+        let requested = heard.packets.iter().filter_map(|(id, packet)| {
+            let ReceivedPacket { stream, sequence, .. } = *packet;
+            Some(Repeat { stream, sequence, at: self.log.requested(*id)? })
+        });
+        Repairs { resent: resent.collect(), requested: requested.collect() }
     }
 
     /// Ends sending, then both ends of the call.

@@ -70,6 +70,7 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         frames_decoded: Vec::new(),
         markers_sent: Vec::new(),
         markers_heard: Vec::new(),
+        repairs: None,
         sender_reports: Vec::new(),
         reception_reports: Vec::new(),
         round_trips: vec![0.060; 20],
