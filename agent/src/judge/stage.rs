@@ -39,8 +39,8 @@ impl Stage {
 /// none. Of several the first in order is named, as it may be the cause of the others.
 ///
 /// - Loss lies on the leg where the greater part of it was, by the far end's own reports.
-/// - Delay lies with the far end if media takes more than twice the round trip of the checks to it. If
-///   not, it lies on the way, of which a round trip cannot tell there from back.
+/// - Delay lies with the far end if media takes more than twice the round trip to it, of checks or of
+///   RTCP. If not, it lies on the way, of which a round trip cannot tell there from back.
 pub fn stage_at_fault(run: &ProbeRun, beyond: &[&Reading]) -> Option<Stage> {
     if run.inconclusive == Some(Reason::HostLimited) {
         return Some(Stage::HostLimited);
@@ -65,9 +65,11 @@ fn of_reading(run: &ProbeRun, reading: &Reading) -> Stage {
     }
 }
 
+/// Sound goes the same way and is not repaired, so it tells where pictures do not.
 fn of_loss(run: &ProbeRun, stream: &str) -> Stage {
-    let leg = |leg| value(run, Metric::MediaLegLoss, &[(Label::Leg, leg), (Label::Stream, stream)]);
-    match leg("uplink").zip(leg("downlink")) {
+    let leg = |stream, leg| value(run, Metric::MediaLegLoss, &[(Label::Leg, leg), (Label::Stream, stream)]);
+    let legs = |stream| leg(stream, "uplink").zip(leg(stream, "downlink"));
+    match legs(stream).or_else(|| legs("audio")) {
         Some((up, down)) if up.max(down) < LEAST_LOSS => Stage::Unknown,
         Some((up, down)) if up >= down => Stage::Uplink,
         Some(_) => Stage::Downlink,
@@ -84,7 +86,10 @@ fn of_delay(run: &ProbeRun, stream: &str, media: Metric) -> Stage {
         Metric::MediaPacketDelay => None,
         media => value(run, media, &[p50]),
     };
-    match delay.zip(value(run, Metric::MediaRoundTrip, &[p50])) {
+    // RTCP waits where media waits; checks may be let through.
+    let round_trips = [Metric::MediaRoundTrip, Metric::MediaReportRoundTrip];
+    let round_trip = round_trips.into_iter().filter_map(|metric| value(run, metric, &[p50])).reduce(f64::max);
+    match delay.zip(round_trip) {
         Some((delay, round_trip)) if delay > 2.0 * round_trip => Stage::Server,
         _ => Stage::Unknown,
     }
@@ -162,8 +167,14 @@ mod tests {
                 assert_eq!(found, Some(expected), "{stream} {up} {down}");
             }
         }
-        // Reports of the other stream, or of one leg alone, say nothing.
-        assert_eq!(stage(&[lost("audio"), leg("uplink", "video", 0.1)], Class::Forward), Some(Unknown));
+        // Sound tells of pictures, but not pictures of sound, and one leg alone says nothing.
+        let sound = [leg("uplink", "audio", 0.1), leg("downlink", "audio", 0.0)];
+        assert_eq!(
+            stage(&[&[lost("video"), leg("uplink", "video", 0.01)], &sound[..]].concat(), Class::Forward),
+            Some(Uplink)
+        );
+        let pictures = [leg("uplink", "video", 0.1), leg("downlink", "video", 0.0)];
+        assert_eq!(stage(&[&[lost("audio")], &pictures[..]].concat(), Class::Forward), Some(Unknown));
         assert_eq!(stage(&[lost("audio"), leg("uplink", "audio", 0.1)], Class::Forward), Some(Unknown));
         let doubtful = leg("uplink", "audio", 0.1).inconclusive(Reason::ClockStep);
         assert_eq!(stage(&[lost("audio"), doubtful, leg("downlink", "audio", 0.0)], Class::Forward), Some(Unknown));
@@ -175,6 +186,8 @@ mod tests {
         let late = |of: f64, checks_take: f64| [packets("audio", "p50", of), checks(checks_take)];
         assert_eq!(stage(&late(0.2, 0.01), Class::Forward), Some(Server));
         assert_eq!(stage(&late(0.2, 0.19), Class::Forward), Some(Unknown), "there or back cannot be told");
+        let reports = reading(Metric::MediaReportRoundTrip, &[(Label::Stat, "p50")], 0.19);
+        assert_eq!(stage(&[&late(0.2, 0.01)[..], &[reports]].concat(), Class::Forward), Some(Unknown));
         assert_eq!(stage(&late(0.2, 0.19)[..1], Class::Forward), Some(Unknown), "no check was answered");
         let coded = [sound(0.3), packets("audio", "p50", 0.001), checks(0.01)];
         assert_eq!(stage(&coded, Class::Transcode), Some(Server));

@@ -11,6 +11,8 @@ use crate::{Label, Metric, Reading};
 
 /// The window of burst loss, as Microsoft's targets for network quality have it.
 const WINDOW: Nanos = 200_000_000;
+/// Fewest packets of a window: of fewer a single one would be more than the tenth that is the target.
+const FEWEST: usize = 10;
 /// Packets received in a row that end a burst (RFC 3611 §4.7.2, Gmin as recommended there).
 const GAP: usize = 16;
 
@@ -38,9 +40,8 @@ fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// The largest share lost in a window that begins with a packet. A window that the end of sending cuts
-/// off by more than the usual time between two packets does not count: a few packets would be too
-/// large a share of it.
+/// The largest share lost in a window that begins with a packet and has enough of them. A window that
+/// the end of sending cuts off by more than the usual time between two packets does not count.
 fn worst_window(packets: &[Packet]) -> Option<f64> {
     let mut sent: Vec<(Nanos, bool)> = packets.iter().map(|packet| (packet.sent, packet.missed())).collect();
     sent.sort_unstable();
@@ -56,8 +57,11 @@ fn worst_window(packets: &[Packet]) -> Option<f64> {
         if at + WINDOW > last + usual {
             break;
         }
-        let here = share(lost, end - start);
-        worst = Some(worst.map_or(here, |worst| worst.max(here)));
+        let within = end - start;
+        if within >= FEWEST {
+            let here = share(lost, within);
+            worst = Some(worst.map_or(here, |worst| worst.max(here)));
+        }
         lost -= usize::from(*missed);
     }
     worst
@@ -182,5 +186,7 @@ mod tests {
         assert_eq!(worst_window(&packets[..9]), None);
         assert_eq!(worst_window(&packets[..10]), Some(0.0));
         assert_eq!(worst_window(&[]), None);
+        let sparse: Vec<_> = packets.iter().copied().step_by(2).collect();
+        assert_eq!(worst_window(&sparse), None, "five packets in 200 ms");
     }
 }

@@ -155,6 +155,26 @@ pub struct HeardMarker {
     pub rtp_time: Option<u32>,
 }
 
+/// A packet that was repeated, or asked for again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Its track.
+    pub stream: Stream,
+    /// Its sequence number: as [`SentPacket`] or [`ReceivedPacket`] has it.
+    pub sequence: u64,
+    /// When, first.
+    pub at: Nanos,
+}
+
+/// All repairs of a call (RFC 4585 §6.2.1).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Repairs {
+    /// Packets we sent again.
+    pub resent: Vec<Repeat>,
+    /// Packets we asked for, that came.
+    pub requested: Vec<Repeat>,
+}
+
 /// What a sender report (RFC 3550 §6.4.1) of the far end says: one instant in two clocks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SenderReport {
@@ -239,6 +259,9 @@ pub struct Capture {
     pub markers_sent: Vec<SentMarker>,
     /// Markers heard.
     pub markers_heard: Vec<HeardMarker>,
+    /// Repairs; in captures of older versions they are not known, and guessed by how late a packet came.
+    #[serde(default)]
+    pub repairs: Option<Repairs>,
     /// Sender reports of the far end; none in captures of older versions.
     #[serde(default)]
     pub sender_reports: Vec<SenderReport>,

@@ -70,6 +70,7 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         frames_decoded: Vec::new(),
         markers_sent: Vec::new(),
         markers_heard: Vec::new(),
+        repairs: None,
         sender_reports: Vec::new(),
         reception_reports: Vec::new(),
         round_trips: vec![0.060; 20],
@@ -161,4 +162,73 @@ pub(super) fn value(readings: &[crate::Reading], metric: crate::Metric, labels: 
     let value = found.next().map(|reading| reading.value);
     assert!(found.next().is_none(), "{metric} {labels:?} stands twice");
     value
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::media::read_capture;
+
+    /// Sound as it was sent, pictures packed anew: some were lost before that.
+    fn repacketised() -> Capture {
+        let mut random = congruential(1);
+        let mut lost = false;
+        let mut capture = call(3, |packet| {
+            if packet.stream == Stream::Audio || packet.sequence.is_multiple_of(PER_FRAME) {
+                lost = packet.stream == Stream::Video && random() % 100 < 8;
+            }
+            (!lost).then(|| 60 * MS + random() as Nanos % (4 * MS))
+        });
+        let video = capture.received.iter_mut().filter(|packet| packet.stream == Stream::Video);
+        video.for_each(|packet| packet.hash ^= 1 << 40);
+        capture
+    }
+
+    /// Nothing as it was sent, and sound 140 ms behind the picture.
+    fn transcoded() -> Capture {
+        let mut random = congruential(2);
+        let mut capture = call(3, |packet| {
+            let way = if packet.stream == Stream::Audio { 200 * MS } else { 60 * MS };
+            Some(way + random() as Nanos % (8 * MS))
+        });
+        capture.received.iter_mut().for_each(|packet| packet.hash ^= 1 << 40);
+        capture.frames_received.iter_mut().for_each(|frame| frame.hash ^= 1 << 40);
+        capture
+    }
+
+    /// Losses in bursts, delays that overtake, and copies.
+    fn bursty() -> Capture {
+        let mut random = congruential(3);
+        let mut lost = false;
+        let mut capture = call(3, |packet| {
+            lost = random() % 100 < if lost { 75 } else { 2 };
+            let late = if packet.sequence % 40 == 11 { 25 * MS } else { 0 };
+            (!lost).then(|| 60 * MS + late + random() as Nanos % (6 * MS))
+        });
+        let copy =
+            |packet: &ReceivedPacket| ReceivedPacket { at: packet.at + MS, seen: packet.at + MS, ..packet.clone() };
+        let copies: Vec<_> = capture.received.iter().step_by(30).map(copy).collect();
+        capture.received.extend(copies);
+        capture.received.sort_by_key(|packet| packet.at);
+        capture
+    }
+
+    /// `BLESS=1` writes them anew; what they say is kept beside them by a test of the program.
+    #[test]
+    fn stored_captures_of_virtual_time_are_those_made_here() {
+        for (name, mut capture) in
+            [("repacketised", repacketised()), ("transcoded", transcoded()), ("bursty", bursty())]
+        {
+            capture.overshoots.truncate(700);
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures").join(format!("{name}.json"));
+            if std::env::var_os("BLESS").is_some() {
+                fs::write(&path, serde_json::to_string(&capture).unwrap()).unwrap();
+            }
+            assert_eq!(read_capture(&path).unwrap(), capture, "{name}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    capture::{Capture, Nanos, ReceivedPacket, SentPacket, Stream},
+    capture::{Capture, Nanos, ReceivedPacket, Repairs, Repeat, SentPacket, Stream},
     stats::{Sample, Stat, seconds},
 };
 use crate::Class;
@@ -21,9 +21,10 @@ pub(super) const LISTENED: Nanos = 500 * MILLISECOND;
 pub(super) enum Fate {
     /// It came back before any newer one.
     InOrder,
-    /// It came back behind a newer one (RFC 4737 type-P-reordered), but too soon for a repeat.
+    /// It came back behind a newer one (RFC 4737 type-P-reordered), and is no repeat.
     Reordered,
-    /// It came back so long after a newer one that it must have been sent again.
+    /// It came back after it had been sent again, or asked for again; where that is not known, so long
+    /// after a newer one that it must have been.
     Repaired,
     /// It never came back.
     Lost,
@@ -32,6 +33,8 @@ pub(super) enum Fate {
 /// A packet we sent that can be told from every other; or a picture, where the far end packs anew.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Packet {
+    /// RTP sequence number as we sent it, extended; the counter of a picture.
+    pub(super) sequence: u64,
     /// Right before the system call that sent it first, or sent the last packet of the picture.
     pub(super) sent: Nanos,
     /// Kernel stamp of its first copy, or of the packet that completed the picture.
@@ -61,13 +64,14 @@ impl Packet {
 /// Left out: packets whose payload is not unique, packets that never reached the socket, and those
 /// sent so late that the slowest packet seen would not have made it back in time.
 pub(super) fn packets(capture: &Capture, stream: Stream) -> Option<Vec<Packet>> {
-    let (sent, received) = match class(capture, stream) {
+    let ((sent, received), known) = match class(capture, stream) {
         Some(Class::Transcode) => return None,
-        Some(Class::Repacketise) => pictures(capture),
+        // Which picture a repeat was part of is not known.
+        Some(Class::Repacketise) => (pictures(capture), false),
         // Of nothing at all all is lost.
-        Some(Class::Forward) | None => single(capture, stream),
+        Some(Class::Forward) | None => (single(capture, stream), capture.repairs.is_some()),
     };
-    Some(follow(capture, stream, &sent, received))
+    Some(follow(capture, stream, &sent, received, known))
 }
 
 /// What the far end does to a stream, by the shares of packets and of whole pictures that came back as
@@ -105,20 +109,27 @@ struct Item {
     unique: bool,
     sequence: u64,
     at: Option<Nanos>,
+    /// When it was first sent again, or asked for again.
+    repeat: Option<Nanos>,
 }
 
 /// Packets that were sent, and received.
 fn single(capture: &Capture, stream: Stream) -> (Vec<Item>, Vec<Item>) {
+    let of = |repeats: fn(&Repairs) -> &Vec<Repeat>| -> HashMap<u64, Nanos> {
+        let repeats = capture.repairs.as_ref().map(repeats).into_iter().flatten();
+        repeats.filter(|repeat| repeat.stream == stream).map(|repeat| (repeat.sequence, repeat.at)).collect()
+    };
+    let (resent, requested) = (of(|repairs| &repairs.resent), of(|repairs| &repairs.requested));
     let sent = capture.sent.iter().filter(|packet| packet.stream == stream).map(|packet| {
         let SentPacket { hash, unique, sequence, at, .. } = *packet;
-        Item { hash, unique, sequence, at }
+        Item { hash, unique, sequence, at, repeat: resent.get(&sequence).copied() }
     });
     // A packet without payload only probes or pads.
     let empty = xxh3_64(&[]);
     let received = capture.received.iter().filter(|packet| packet.stream == stream && packet.hash != empty);
     let received = received.map(|packet| {
         let ReceivedPacket { hash, sequence, at, .. } = *packet;
-        Item { hash, unique: true, sequence, at: Some(at) }
+        Item { hash, unique: true, sequence, at: Some(at), repeat: requested.get(&sequence).copied() }
     });
     (sent.collect(), received.collect())
 }
@@ -128,13 +139,14 @@ fn pictures(capture: &Capture) -> (Vec<Item>, Vec<Item>) {
     let last = last_packets(capture);
     let sent = capture.frames_sent.iter().filter_map(|frame| {
         let at = last(frame.captured).map(|(_, at)| at);
-        Some(Item { hash: frame.hash?, unique: true, sequence: frame.counter, at })
+        Some(Item { hash: frame.hash?, unique: true, sequence: frame.counter, at, repeat: None })
     });
     let received = capture.frames_received.iter().map(|frame| Item {
         hash: frame.hash,
         unique: true,
         sequence: 0,
         at: Some(frame.completed),
+        repeat: None,
     });
     (sent.collect(), received.collect())
 }
@@ -163,8 +175,8 @@ struct Arrival {
     copied: bool,
 }
 
-/// What became of each of `sent`.
-fn follow(capture: &Capture, stream: Stream, sent: &[Item], mut received: Vec<Item>) -> Vec<Packet> {
+/// What became of each of `sent`. Whether something is a repeat is `known`, or told by how late it came.
+fn follow(capture: &Capture, stream: Stream, sent: &[Item], mut received: Vec<Item>, known: bool) -> Vec<Packet> {
     let mut by_hash: HashMap<u64, Option<usize>> = HashMap::new();
     for (i, item) in sent.iter().enumerate() {
         let alone = (item.unique && item.at.is_some()).then_some(i);
@@ -179,22 +191,25 @@ fn follow(capture: &Capture, stream: Stream, sent: &[Item], mut received: Vec<It
     let mut arrivals: HashMap<usize, Arrival> = HashMap::new();
     for item in received {
         let (Some(&Some(i)), Some(at)) = (by_hash.get(&item.hash), item.at) else { continue };
+        let repeated = [sent[i].repeat, item.repeat].into_iter().flatten().any(|since| at >= since);
         if let Some(first) = arrivals.get_mut(&i) {
             // Sound is not asked for again. A picture's packet may have been, if it was overtaken; its
             // repeat then takes a round trip from there.
-            let asked = stream == Stream::Video && first.overtaken.is_some_and(|since| at - since > patience);
-            first.copied |= !asked;
+            let late = stream == Stream::Video && first.overtaken.is_some_and(|since| at - since > patience);
+            first.copied |= !if known { repeated } else { late };
             continue;
         }
         let sequence = sent[i].sequence;
         let place = arrivals.len() as u64;
         let overtaken = newest.get(newest.partition_point(|(newer, ..)| *newer <= sequence)).copied();
+        if overtaken.is_none() {
+            newest.push((sequence, at, place));
+        }
+        let late = overtaken.is_some_and(|(_, since, _)| at - since > patience);
+        let repaired = if known { repeated } else { late };
         let (fate, extent) = match overtaken {
-            None => {
-                newest.push((sequence, at, place));
-                (Fate::InOrder, 0)
-            }
-            Some((_, since, _)) if at - since > patience => (Fate::Repaired, 0),
+            _ if repaired => (Fate::Repaired, 0),
+            None => (Fate::InOrder, 0),
             Some((_, _, first)) => (Fate::Reordered, place - first),
         };
         let overtaken = overtaken.map(|(_, since, _)| since);
@@ -204,6 +219,7 @@ fn follow(capture: &Capture, stream: Stream, sent: &[Item], mut received: Vec<It
     let packet = |&i: &usize| {
         let arrival = arrivals.get(&i);
         Some(Packet {
+            sequence: sent[i].sequence,
             sent: sent[i].at?,
             received: arrival.map(|arrival| arrival.at),
             fate: arrival.map_or(Fate::Lost, |arrival| arrival.fate),
@@ -311,6 +327,46 @@ mod tests {
         let other = packets.iter().filter(|packet| packet.delay().is_some_and(|delay| delay != 80 * MS)).count();
         assert_eq!(other, 1);
         assert_eq!(super::packets(&capture, Stream::Audio).map(|packets| packets.len()), Some(500));
+    }
+
+    #[test]
+    fn where_repairs_are_known_lateness_is_none_of_them() {
+        // 300 ms behind, which is more than a repeat takes; and 5 ms behind, which is less.
+        let late = |s: u64| if s % 90 == 40 { 380 * MS } else { 80 * MS };
+        let mut capture =
+            call(10, |packet| Some(late(packet.sequence) + if packet.sequence % 90 == 70 { 25 * MS } else { 0 }));
+        let fates = |capture: &Capture, stream| {
+            let packets = packets(capture, stream).expect("they are ours");
+            let count = |fate| packets.iter().filter(|packet| packet.fate == fate).count();
+            (count(Fate::Reordered), count(Fate::Repaired), packets.iter().filter(|packet| packet.copied).count())
+        };
+        // Sound 130, 160, …: steady sending is 49 to 548, pictures' 90 to 989.
+        assert_eq!(fates(&capture, Stream::Audio), (6, 5, 0), "by lateness");
+        capture.repairs = Some(Repairs::default());
+        assert_eq!(fates(&capture, Stream::Audio), (11, 0, 0), "nothing was repeated");
+        // One was sent again and one asked for before it came; one was sent again after it had come.
+        let at = |sequence: u64| {
+            let came = |packet: &&ReceivedPacket| packet.stream == Stream::Audio && packet.sequence == 5_000 + sequence;
+            capture.received.iter().find(came).expect("it came").at
+        };
+        let repeat = |sequence, at| Repeat { stream: Stream::Audio, sequence, at };
+        let repairs = Repairs {
+            resent: vec![repeat(130, at(130) - MS), repeat(220, at(220) + MS)],
+            requested: vec![repeat(5_250, at(250) - MS)],
+        };
+        // Copies: of the last two, which were repeated by then, and of one that was not.
+        let copies: Vec<ReceivedPacket> = [220, 250, 300]
+            .into_iter()
+            .filter_map(|sequence| {
+                let came =
+                    |packet: &&ReceivedPacket| packet.stream == Stream::Audio && packet.sequence == 5_000 + sequence;
+                let packet = capture.received.iter().find(came)?;
+                Some(ReceivedPacket { at: packet.at + 2 * MS, ..packet.clone() })
+            })
+            .collect();
+        capture.repairs = Some(repairs);
+        capture.received.extend(copies);
+        assert_eq!(fates(&capture, Stream::Audio), (9, 2, 1));
     }
 
     #[test]

@@ -197,7 +197,7 @@ mod tests {
                 .map(|i| {
                     let sent = Nanos::from(i) * 20 * MS;
                     let received = Some(sent + 50 * MS + random() as Nanos % width);
-                    Packet { sent, received, fate: Fate::InOrder, extent: 0, copied: false }
+                    Packet { sequence: u64::from(i), sent, received, fate: Fate::InOrder, extent: 0, copied: false }
                 })
                 .collect();
             near(change(&packets).expect("pairs").0, ipdv);

@@ -5,11 +5,11 @@
 use super::{
     capture::{Capture, ReceptionReport, SenderReport, Stream},
     delay::{frames, markers},
-    identity::packets,
+    identity::{Fate, class, packets},
     stats::{Sample, Stat, low_confidence, ratio, seconds},
     sync::{enough, own_picture, own_sound},
 };
-use crate::{Label, Metric, Reading};
+use crate::{Class, Label, Metric, Reading};
 
 /// Loss by leg, round trip, and the error of the far end's mapping of both streams to one clock.
 pub fn readings(capture: &Capture) -> Vec<Reading> {
@@ -21,40 +21,57 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
     readings
 }
 
-/// Uplink: what the far end misses of the packets it should have had during steady sending, as it says.
-/// Downlink: what of all loss that leaves, `1 − (1 − loss) / (1 − uplink)`.
+/// Uplink: what the far end misses of the packets it should have had, as it says. Downlink: what of all
+/// loss of the same packets that leaves, `1 − (1 − loss) / (1 − uplink)`; absent if the far end does not
+/// forward packets, and if something was repaired: a repeat that reached the far end is no loss to it, and
+/// which leg it repaired is not known.
 fn legs(capture: &Capture, stream: Stream) -> Vec<Reading> {
     let ts = capture.ended_at;
-    let Some((lost, expected)) = uplink(capture, stream) else { return Vec::new() };
+    let Some(Reported { after, expected, lost }) = uplink(capture, stream) else { return Vec::new() };
     let up = ratio(ts, Metric::MediaLegLoss, Some(stream), lost, expected);
-    let packets = packets(capture, stream).unwrap_or_default();
-    let n = packets.len() as f64;
-    let came = 1.0 - packets.iter().filter(|packet| packet.missed()).count() as f64 / n;
-    let went = 1.0 - lost as f64 / expected as f64;
-    let down = (n > 0.0 && went > 0.0).then(|| {
-        let share = (1.0 - came / went).max(0.0);
-        Reading::new(ts, Metric::MediaLegLoss, share, packets.len() as u64).with(Label::Stream, stream.name())
+    let forwarded = class(capture, stream) == Some(Class::Forward);
+    let mut packets = packets(capture, stream).filter(|_| forwarded).unwrap_or_default();
+    packets.retain(|packet| {
+        let place = (packet.sequence as u16).wrapping_sub(after);
+        place > 0 && u64::from(place) <= expected
+    });
+    let n = packets.len() as u64;
+    let came = n - packets.iter().filter(|packet| packet.missed()).count() as u64;
+    let repaired = packets.iter().any(|packet| packet.fate == Fate::Repaired);
+    let down = (n > 0 && lost < expected && !repaired).then(|| {
+        let share = 1.0 - came as f64 / n as f64 * expected as f64 / (expected - lost) as f64;
+        Reading::new(ts, Metric::MediaLegLoss, share.max(0.0), n).with(Label::Stream, stream.name())
     });
     let leg = |reading: Option<Reading>, name| reading.map(|reading| reading.with(Label::Leg, name));
     [leg(up, "uplink"), leg(down, "downlink")].into_iter().flatten().collect()
 }
 
-/// Packets that the far end reports lost, and expected, from its last report before steady sending (or
-/// from our first packet) to its last of all (§6.4.1; §A.3 for the differences).
-fn uplink(capture: &Capture, stream: Stream) -> Option<(u64, u64)> {
+/// What the far end reports of a run of packets.
+struct Reported {
+    /// Sequence number of the packet before the first.
+    after: u16,
+    expected: u64,
+    lost: u64,
+}
+
+/// The packets between the first and the last report of steady sending; if there is but one, those
+/// before it, from the last report of the warm-up or from our first packet on (differences as in §A.3).
+fn uplink(capture: &Capture, stream: Stream) -> Option<Reported> {
     let reports = || capture.reception_reports.iter().filter(move |report| report.stream == stream);
-    let last = reports().max_by_key(|report| report.at).filter(|last| last.at > capture.media_start)?;
-    let before = reports().filter(|report| report.at <= capture.media_start).max_by_key(|report| report.at);
-    let first = || capture.sent.iter().filter(|packet| packet.stream == stream).map(|packet| packet.sequence).min();
-    let (sequence, total) = match before {
+    let steady = || reports().filter(|report| report.at > capture.media_start);
+    let last = steady().max_by_key(|report| report.at)?;
+    let first = steady().min_by_key(|report| report.at).filter(|first| first.at < last.at);
+    let warm_up = || reports().filter(|report| report.at <= capture.media_start).max_by_key(|report| report.at);
+    let sent = || capture.sent.iter().filter(|packet| packet.stream == stream).map(|packet| packet.sequence).min();
+    let (sequence, total) = match first.or_else(warm_up) {
         Some(report) => (report.highest_sequence, report.total_lost),
-        None => ((first()? as u32).wrapping_sub(1), 0),
+        None => ((sent()? as u32).wrapping_sub(1), 0),
     };
-    let expected = last.highest_sequence.wrapping_sub(sequence);
+    let expected = u64::from(last.highest_sequence.wrapping_sub(sequence));
     // Copies make it negative.
-    let lost = last.total_lost.saturating_sub(total).max(0).unsigned_abs();
-    // More than half of the range would be a report from before.
-    (1..1 << 31).contains(&expected).then(|| (u64::from(lost.min(expected)), u64::from(expected)))
+    let lost = u64::from(last.total_lost.saturating_sub(total).max(0).unsigned_abs()).min(expected);
+    // No call has as many packets as there are numbers: that would be a report from before.
+    (1..1 << 16).contains(&expected).then_some(Reported { after: sequence as u16, expected, lost })
 }
 
 /// `A − LSR − DLSR` (§6.4.1) in seconds. Absent if the far end has seen no report of ours, or does not
@@ -127,15 +144,28 @@ mod tests {
                     delay: 0,
                 }
             };
-            let reports: Vec<_> = (0..22).map(|s| report(s * SECOND + 300 * MS)).collect();
+            let reports: Vec<_> = (0..20).map(|s| report(s * SECOND + 300 * MS)).collect();
             capture.reception_reports.extend(reports);
         }
         let leg = |capture: &Capture, leg, stream| value(&readings(capture), Metric::MediaLegLoss, &[leg, stream]);
         for stream in ["audio", "video"] {
             let (up, down) = (leg(&capture, "uplink", stream), leg(&capture, "downlink", stream));
-            assert!((up.expect("reported") - 0.05).abs() < 1e-3, "{stream}: {up:?}");
-            assert!((down.expect("both known") - 1.0 / 19.0).abs() < 1e-3, "{stream}: {down:?}");
+            assert!((up.expect("reported") - 0.05).abs() < 1e-12, "{stream}: {up:?}");
+            assert!((down.expect("both known") - 1.0 / 19.0).abs() < 1e-12, "{stream}: {down:?}");
         }
+        // What was repaired may have been missing on either leg.
+        let mut repaired = capture.clone();
+        let late = repaired.received.iter_mut().filter(|packet| packet.stream == Stream::Video).nth(500);
+        late.expect("a thousand pictures came").at += 300 * MS;
+        assert!(leg(&repaired, "uplink", "video").is_some() && leg(&repaired, "downlink", "audio").is_some());
+        assert_eq!(leg(&repaired, "downlink", "video"), None);
+        let mut packed = capture.clone();
+        packed
+            .received
+            .iter_mut()
+            .filter(|packet| packet.stream == Stream::Video)
+            .for_each(|packet| packet.hash ^= 1 << 60);
+        assert_eq!(leg(&packed, "downlink", "video"), None, "pictures are not packets");
         // One single report counts from the first packet on.
         capture.reception_reports.retain(|report| report.at == 15 * SECOND + 300 * MS);
         assert!((leg(&capture, "uplink", "audio").expect("reported") - 0.05).abs() < 2e-3);

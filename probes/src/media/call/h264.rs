@@ -29,29 +29,31 @@ fn aggregated(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whether a unit is part of a picture: a slice.
+fn is_slice(unit: &[u8]) -> bool {
+    unit.first().is_some_and(|header| (1..=IDR).contains(&kind(*header)))
+}
+
 /// Whether a payload is picture data. Parameter sets, delimiters and supplemental information
 /// repeat byte for byte, so their hash names no packet.
 pub(super) fn is_picture_data(payload: &[u8]) -> bool {
-    let picture = |unit: &[u8]| unit.first().is_some_and(|header| (1..=IDR).contains(&kind(*header)));
     match payload.first().map(|header| kind(*header)) {
-        Some(STAP_A) => aggregated(payload).any(picture),
-        Some(FU_A) => payload.get(1..).is_some_and(picture),
-        _ => picture(payload),
+        Some(STAP_A) => aggregated(payload).any(is_slice),
+        Some(FU_A) => payload.get(1..).is_some_and(is_slice),
+        _ => is_slice(payload),
     }
 }
 
-/// Whether a payload holds the beginning of a picture: its first slice starts with macroblock 0, which
+/// Whether a payload holds the first slice of a picture: the one that starts with macroblock 0, which
 /// is a single set bit (ITU-T H.264 §7.3.3, `first_mb_in_slice`).
 fn begins_picture(payload: &[u8]) -> bool {
-    let first_slice = |unit: &[u8]| unit.get(1).is_some_and(|byte| byte & 0x80 != 0);
-    is_picture_data(payload)
-        && match payload.first().map(|header| kind(*header)) {
-            Some(STAP_A) => aggregated(payload).next().is_some_and(first_slice),
-            Some(FU_A) => payload
-                .get(1..)
-                .is_some_and(|rest| rest.first().is_some_and(|fragment| fragment & 0x80 != 0) && first_slice(rest)),
-            _ => first_slice(payload),
-        }
+    let first = |unit: &[u8]| is_slice(unit) && unit.get(1).is_some_and(|byte| byte & 0x80 != 0);
+    match payload.first().map(|header| kind(*header)) {
+        Some(STAP_A) => aggregated(payload).find(|unit| is_slice(unit)).is_some_and(first),
+        // The start bit.
+        Some(FU_A) => payload.get(1..).is_some_and(|unit| unit.first().is_some_and(|s| s & 0x80 != 0) && first(unit)),
+        _ => first(payload),
+    }
 }
 
 /// The units of an Annex B byte stream, without the zeros that may follow them.
@@ -71,8 +73,7 @@ fn units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// anew leaves as it is. Parameter sets, delimiters and supplemental information come and go; without a
 /// slice there is no picture.
 pub(super) fn picture_hash(stream: &[u8]) -> Option<u64> {
-    let is_slice = |unit: &&[u8]| unit.first().is_some_and(|header| (1..=IDR).contains(&kind(*header)));
-    let mut slices = units(stream).filter(is_slice).peekable();
+    let mut slices = units(stream).filter(|unit| is_slice(unit)).peekable();
     slices.peek()?;
     let mut hash = Xxh3::new();
     for slice in slices {
@@ -283,6 +284,27 @@ mod tests {
             (&[], false),
         ] {
             assert_eq!(is_picture_data(payload), expected, "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_slice_begins_a_picture_in_whatever_payload() {
+        for (payload, begins) in [
+            (&[0x41, 0x80][..], true),
+            (&[0x41, 0x40], false),
+            (&[0x41], false),
+            (&[0x67, 0x80], false),
+            // Fragments: start of a first slice, of a later one, and a middle.
+            (&[0x7C, 0x81, 0x80], true),
+            (&[0x7C, 0x81, 0x40], false),
+            (&[0x7C, 0x01, 0x80], false),
+            (&[0x7C], false),
+            // Aggregated: supplemental information before the slice, and no slice.
+            (&[0x78, 0, 2, 0x06, 5, 0, 2, 0x41, 0x80], true),
+            (&[0x78, 0, 2, 0x06, 0x80, 0, 2, 0x41, 0x40], false),
+            (&[0x78, 0, 2, 0x06, 0x80], false),
+        ] {
+            assert_eq!(begins_picture(payload), begins, "{payload:?}");
         }
     }
 

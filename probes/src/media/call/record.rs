@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 
-use super::{Call, Media};
+use super::{Call, Heard, Media};
 use crate::media::{
-    capture::{Capture, Nanos, ReceivedPacket, ReceptionReport, SenderReport, Stream},
+    capture::{Capture, Nanos, ReceivedPacket, ReceptionReport, Repairs, Repeat, SenderReport, SentPacket, Stream},
     clock::Clock,
     file,
     socket::{
@@ -41,6 +41,7 @@ impl Call<'_> {
             packet.at =
                 self.log.sent(PacketId { ssrc: self.ssrcs[packet.stream as usize], sequence: packet.sequence as u16 });
         }
+        let repairs = self.repairs(&sent, &heard);
         Capture {
             format: file::FORMAT,
             started_at: self.order.started_at,
@@ -61,6 +62,7 @@ impl Call<'_> {
             frames_decoded: heard.frames,
             markers_sent: sound.markers,
             markers_heard: heard.markers,
+            repairs: Some(repairs),
             sender_reports,
             reception_reports,
             round_trips: self.log.round_trips(),
@@ -68,6 +70,20 @@ impl Call<'_> {
             clock_drift: self.clock.drift(),
             dropped: left.dropped + dropped,
         }
+    }
+
+    /// Which packets were repeated, and which asked for.
+    fn repairs(&self, sent: &[SentPacket], heard: &Heard) -> Repairs {
+        let resent = sent.iter().filter_map(|packet| {
+            let SentPacket { stream, sequence, .. } = *packet;
+            let id = PacketId { ssrc: self.ssrcs[stream as usize], sequence: sequence as u16 };
+            Some(Repeat { stream, sequence, at: self.log.sent_again(id)? })
+        });
+        let requested = heard.packets.iter().filter_map(|(id, packet)| {
+            let ReceivedPacket { stream, sequence, .. } = *packet;
+            Some(Repeat { stream, sequence, at: self.log.requested(*id)? })
+        });
+        Repairs { resent: resent.collect(), requested: requested.collect() }
     }
 }
 

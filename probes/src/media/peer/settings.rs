@@ -14,7 +14,7 @@ use rtc::{
     shared::error::Error,
 };
 
-use super::deliver::Deliver;
+use super::deliver::{Deliver, Requests};
 use crate::media::{capture::Stream, socket::Log};
 
 /// Pace of connectivity checks while connecting: Ta of RFC 8445 §14.2.
@@ -25,6 +25,8 @@ const MOST_CHECKS: u16 = 100;
 /// and the shortest call is to yield several.
 const KEEPALIVE: Duration = Duration::from_millis(500);
 
+/// The slot nearest to the wire, which all that leaves passes last.
+const FIRST_SLOT: usize = 500;
 /// The slot nearest to the application, behind everything that reads RTCP for itself.
 const LAST_SLOT: usize = 14_000;
 
@@ -64,6 +66,7 @@ pub(super) fn media_engine(payload_types: [u8; 2], log: Option<Arc<Log>>) -> Res
         engine.register_codec(codec(stream, payload_types), kind(stream))?;
     }
     let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
+    let registry = registry.with(Slot::from(FIRST_SLOT), Requests::new(log.clone()));
     Ok((engine, registry.with(Slot::from(LAST_SLOT), Deliver::new(log))))
 }
 

@@ -24,12 +24,21 @@ pub(crate) struct Log {
 
 #[derive(Debug, Default)]
 struct Tables {
-    sent: HashMap<PacketId, Nanos>,
+    sent: HashMap<PacketId, Departures>,
+    /// When we first asked for a packet again.
+    requested: HashMap<PacketId, Nanos>,
     received: HashMap<PacketId, Arrivals>,
     checks: HashMap<Transaction, Check>,
     round_trips: Vec<f64>,
     overflow: u32,
     reports: Vec<Report>,
+}
+
+/// Departures of one packet. A repair repeats the number.
+#[derive(Clone, Copy, Debug)]
+struct Departures {
+    first: Nanos,
+    again: Option<Nanos>,
 }
 
 /// Arrivals of one packet: SRTP hands on the first only, and drops the others as replays.
@@ -91,8 +100,9 @@ impl Log {
         let mut tables = self.tables();
         match classify(bytes) {
             Datagram::Rtp(id) if tables.sent.len() < MOST => {
-                // A repair repeats the number: the first sending counts.
-                tables.sent.entry(id).or_insert(at);
+                let first = Departures { first: at, again: None };
+                let again = |sent: &mut Departures| sent.again = sent.again.or(Some(at));
+                tables.sent.entry(id).and_modify(again).or_insert(first);
             }
             Datagram::BindingRequest(transaction) if tables.checks.len() < MOST => {
                 tables.checks.entry(transaction).and_modify(|check| *check = Check::Spent).or_insert(Check::Sent(at));
@@ -147,7 +157,26 @@ impl Log {
 
     /// When a packet was first sent.
     pub(crate) fn sent(&self, id: PacketId) -> Option<Nanos> {
-        self.tables().sent.get(&id).copied()
+        self.tables().sent.get(&id).map(|sent| sent.first)
+    }
+
+    /// When a packet was sent a second time.
+    pub(crate) fn sent_again(&self, id: PacketId) -> Option<Nanos> {
+        self.tables().sent.get(&id)?.again
+    }
+
+    /// Notes that we ask for a packet again.
+    pub(crate) fn requesting(&self, id: PacketId) {
+        let at = self.clock.now();
+        let mut tables = self.tables();
+        if tables.requested.len() < MOST {
+            tables.requested.entry(id).or_insert(at);
+        }
+    }
+
+    /// When we first asked for a packet again.
+    pub(crate) fn requested(&self, id: PacketId) -> Option<Nanos> {
+        self.tables().requested.get(&id).copied()
     }
 
     /// When the packet that was just handed on arrived.
@@ -218,6 +247,7 @@ mod tests {
         log.overflowed(3);
         log.overflowed(2);
         assert_eq!(log.sent(id(1)), Some(10));
+        assert_eq!((log.sent_again(id(1)), log.sent_again(id(2))), (Some(20), None));
         assert_eq!(log.sent(id(2)), None);
         assert_eq!(log.take(id(1)), Some(30));
         assert_eq!(log.take(id(9)), None);
