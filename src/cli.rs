@@ -1,6 +1,6 @@
 //! The commands and their texts.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -57,11 +57,34 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         capture: Option<PathBuf>,
     },
-    /// Read captures again and print what they say
+    /// Read captures again and show what they say
+    ///
+    /// Prints what inspect printed when it wrote them, and ends as it did. Needs no daemon and no network.
     Analyse {
         /// Folder, or one capture
-        #[arg(value_name = "DIR")]
+        #[arg(value_name = "DIR|FILE")]
         path: PathBuf,
+        /// Print JSON instead of tables
+        #[arg(long)]
+        json: bool,
+    },
+    /// Be the far end of another room's calls: send back what it sends
+    ///
+    /// Takes offers by HTTP as WHIP does: POST /reflect. At most four calls at once, each for at most two
+    /// minutes. Decodes nothing and keeps nothing. The other room's probe has far_end = { kind = "reflect" }.
+    Reflect {
+        /// Address and port; any other than loopback needs --token-file
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9643")]
+        listen: SocketAddr,
+        /// File with the token that callers must show
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// File with the certificate chain, in PEM: HTTPS instead of HTTP
+        #[arg(long, value_name = "FILE", requires = "tls_key")]
+        tls_cert: Option<PathBuf>,
+        /// File with its key, in PEM
+        #[arg(long, value_name = "FILE", requires = "tls_cert")]
+        tls_key: Option<PathBuf>,
     },
     /// List every mistake of a config; ends with 78 if there is one
     CheckConfig {

@@ -1,4 +1,4 @@
-//! `inspect`: one pass over the probes, now, by hand; and `analyse`: the same from captures.
+//! `inspect`: one pass over the probes, now, by hand.
 
 use std::{
     io::Write,
@@ -6,10 +6,10 @@ use std::{
 };
 
 use bellwether_agent::{
-    judge::{Level, judge_once},
+    judge::{Level, Stage, judge_once, stage_at_fault},
     rule::Rules,
 };
-use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext, Validity, media};
+use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext, Validity};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
@@ -47,22 +47,6 @@ pub enum InspectError {
     /// This program does not know where it is.
     #[error("cannot find this program to run the call in")]
     Worker(#[source] std::io::Error),
-    /// A capture cannot be read.
-    #[error("cannot read the capture {}", path.display())]
-    Capture {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: media::CaptureError,
-    },
-    /// A folder cannot be read.
-    #[error("cannot read the folder {}", path.display())]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 impl InspectError {
@@ -72,14 +56,13 @@ impl InspectError {
             Self::Config(_) => 78,
             Self::Unknown { .. } => 64,
             Self::Worker(_) => 71,
-            Self::Capture { .. } | Self::Folder { .. } => 66,
         }
     }
 }
 
 /// The verdict of one pass by plain limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     Judged(Level),
     Inconclusive,
 }
@@ -92,7 +75,12 @@ impl Verdict {
         }
     }
 
-    fn exit_code(self) -> u8 {
+    /// The last line of every table.
+    pub(crate) fn line(self) -> String {
+        format!("verdict: {}\n", self.name())
+    }
+
+    pub(crate) fn exit_code(self) -> u8 {
         match self {
             Self::Judged(Level::Pass) => 0,
             Self::Judged(Level::Degraded) => 1,
@@ -140,30 +128,9 @@ pub async fn run<C: Clock>(
         tracing::debug!(%error, "progress could not be shown");
     }
     let verdict = judge(&config.rules, &runs);
-    let text = if asked.json { as_json(&config.rules, &runs, verdict) } else { as_table(&config, &runs, verdict) };
+    let text =
+        if asked.json { as_json(&config.rules, &runs, verdict) } else { as_table(&config, &runs) + &verdict.line() };
     Ok((text, verdict.exit_code()))
-}
-
-/// Reads captures and returns the readings as JSON: those of the run that wrote them.
-pub fn analyse(path: &Path) -> Result<String, InspectError> {
-    let mut files = vec![path.to_owned()];
-    if path.is_dir() {
-        let entries =
-            std::fs::read_dir(path).map_err(|source| InspectError::Folder { path: path.to_owned(), source })?;
-        files = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
-        files.sort();
-    }
-    let mut runs = Vec::new();
-    for file in files {
-        let capture =
-            media::read_capture(&file).map_err(|source| InspectError::Capture { path: file.clone(), source })?;
-        let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        let mut run = ProbeRun::new(name, capture.started_at);
-        media::analysis::analyse(&capture, &mut run);
-        runs.push(run);
-    }
-    Ok(lines(&json!({ "runs": runs.iter().map(run_json).collect::<Vec<_>>(), "readings": all_readings(&runs) })))
 }
 
 async fn show_progress(mut progress: mpsc::UnboundedReceiver<Progress>, terminal: bool) {
@@ -185,14 +152,14 @@ fn level(rules: &Rules, run: &ProbeRun, reading: &Reading) -> Option<Level> {
     judge_once(rule, reading)
 }
 
-fn judge(rules: &Rules, runs: &[ProbeRun]) -> Verdict {
+pub(crate) fn judge(rules: &Rules, runs: &[ProbeRun]) -> Verdict {
     let levels = runs.iter().flat_map(|run| run.readings.iter().filter_map(|reading| level(rules, run, reading)));
     let worst = levels.max().unwrap_or_default();
     let unsure = runs.is_empty() || runs.iter().any(|run| run.failure.is_some() || run.inconclusive.is_some());
     if worst == Level::Pass && unsure { Verdict::Inconclusive } else { Verdict::Judged(worst) }
 }
 
-fn as_json(rules: &Rules, runs: &[ProbeRun], verdict: Verdict) -> String {
+pub(crate) fn as_json(rules: &Rules, runs: &[ProbeRun], verdict: Verdict) -> String {
     let beyond: Vec<Value> = runs
         .iter()
         .flat_map(|run| run.readings.iter().map(move |reading| (run, reading)))
@@ -204,7 +171,7 @@ fn as_json(rules: &Rules, runs: &[ProbeRun], verdict: Verdict) -> String {
     lines(&json!({
         "verdict": verdict.name(),
         "beyond": beyond,
-        "runs": runs.iter().map(run_json).collect::<Vec<_>>(),
+        "runs": runs.iter().map(|run| run_json(rules, run)).collect::<Vec<_>>(),
         "readings": all_readings(runs),
     }))
 }
@@ -213,7 +180,7 @@ fn lines(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-fn run_json(run: &ProbeRun) -> Value {
+fn run_json(rules: &Rules, run: &ProbeRun) -> Value {
     json!({
         "probe": run.probe,
         "started_at": run.started_at,
@@ -222,7 +189,15 @@ fn run_json(run: &ProbeRun) -> Value {
         "inconclusive": run.inconclusive,
         "absent": run.absent,
         "versions": run.versions,
+        "paths": run.paths,
+        "stage_at_fault": stage(rules, run),
     })
+}
+
+/// At which stage of a call what is beyond a limit lies.
+fn stage(rules: &Rules, run: &ProbeRun) -> Option<Stage> {
+    let is_beyond = |reading: &&Reading| level(rules, run, reading).is_some_and(|level| level != Level::Pass);
+    stage_at_fault(run, &run.readings.iter().filter(is_beyond).collect::<Vec<_>>())
 }
 
 /// All readings in the one JSON shape, with the probe among the labels.
@@ -235,7 +210,7 @@ fn all_readings(runs: &[ProbeRun]) -> Vec<Value> {
     runs.iter().flat_map(|run| run.readings.iter().map(move |reading| (run, reading))).map(shape).collect()
 }
 
-fn as_table(config: &Config, runs: &[ProbeRun], verdict: Verdict) -> String {
+pub(crate) fn as_table(config: &Config, runs: &[ProbeRun]) -> String {
     let mut rows = vec![["PROBE", "METRIC", "", "VALUE", "LIMIT", "VERDICT"].map(str::to_owned).to_vec()];
     for run in runs {
         for reading in &run.readings {
@@ -262,6 +237,11 @@ fn as_table(config: &Config, runs: &[ProbeRun], verdict: Verdict) -> String {
                 verdict,
             ]);
         }
+        for path in &run.paths {
+            let stream = path.stream.name().to_owned();
+            let facts = [path.class.name(), &path.codec, path.profile.as_deref().unwrap_or_default()];
+            rows.push(vec![run.probe.clone(), "path".to_owned(), stream, facts.join(" ").trim_end().to_owned()]);
+        }
         for version in &run.versions {
             let name = "version".to_owned();
             rows.push(vec![run.probe.clone(), name, version.component.clone(), version.version.clone()]);
@@ -274,7 +254,9 @@ fn as_table(config: &Config, runs: &[ProbeRun], verdict: Verdict) -> String {
         for (reason, detail) in why.chain(own) {
             text.push_str(&format!("{}: {reason}: {detail}\n", run.probe));
         }
+        if let Some(stage) = stage(&config.rules, run) {
+            text.push_str(&format!("{}: stage at fault: {}\n", run.probe, stage.name()));
+        }
     }
-    text.push_str(&format!("verdict: {}\n", verdict.name()));
     text
 }

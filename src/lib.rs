@@ -4,6 +4,7 @@
 
 use chrono::{DateTime, Utc};
 
+pub mod analyse;
 pub mod bookings;
 pub mod cli;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod daemon;
 pub mod heartbeat;
 pub mod inspect;
 pub mod memory;
+pub mod reflect;
 pub mod systemd;
 pub mod table;
 pub mod web;

@@ -5,11 +5,11 @@
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use bellwether::{
-    bookings,
+    analyse, bookings,
     cli::{Bookings, Cli, Command},
     config,
     daemon::{self, Options},
-    inspect, memory,
+    inspect, memory, reflect,
 };
 use chrono::Utc;
 use clap::Parser;
@@ -63,10 +63,19 @@ async fn command(cli: Cli) -> ExitCode {
                 Err(error) => fail(&error, error.exit_code()),
             }
         }
-        Command::Analyse { path } => match inspect::analyse(&path) {
-            Ok(text) => say(&text, 0),
-            Err(error) => fail(&error, error.exit_code()),
+        Command::Analyse { path, json } => match config::load(config.as_deref(), Utc::now()) {
+            Ok(config) => match analyse::run(&config, &path, json) {
+                Ok((text, code)) => say(&text, code),
+                Err(error) => fail(&error, error.exit_code()),
+            },
+            Err(error) => fail(&error, 78),
         },
+        Command::Reflect { listen, token_file, tls_cert, tls_key } => {
+            match reflect::run(reflect::Options { listen, token_file, tls: tls_cert.zip(tls_key) }).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, error.exit_code()),
+            }
+        }
         Command::Bookings { command } => {
             // Texts are in the school's language; a config with mistakes is no reason to hide them.
             let found = config::load(config.as_deref(), Utc::now());

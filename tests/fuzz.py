@@ -20,10 +20,10 @@ FOUND = TARGETS.parents[1] / "fuzz"
 
 
 def run(name):
-    """What is grown stays between runs; what is known to matter is read from `seeds/NAME` first."""
+    """What is grown stays between runs; what is known to matter is read from `seeds/NAME` too."""
     corpus, seeds = FOUND / name / "corpus", SOURCES / "seeds" / name
     corpus.mkdir(parents=True, exist_ok=True)
-    command = [TARGETS / f"fuzz_{name}", f"-max_total_time={SECONDS}", "-max_len=65536", "-timeout=20", "-rss_limit_mb=1024",
+    command = [TARGETS / f"fuzz_{name}", f"-max_total_time={SECONDS}", "-max_len=1000000", "-timeout=20", "-rss_limit_mb=1024",
                f"-artifact_prefix={FOUND / name}/", corpus, *([seeds] if seeds.is_dir() else [])]
     return name, subprocess.run(command, capture_output=True, text=True, errors="replace")
 

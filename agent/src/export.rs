@@ -317,6 +317,26 @@ fn readings(families: &mut Families, snapshot: &Snapshot, now: DateTime<Utc>) {
     let runs: Vec<(&String, &ProbeRun)> =
         snapshot.probes.iter().filter_map(|(name, probe)| Some((name, probe.fresh(now)?))).collect();
     let mut dropped = 0_u32;
+    let mut gauge = |name: &str, help: &str, labels: &[(&str, &str)], value: f64| {
+        if families.series() < MAX_SERIES - 1 {
+            families.gauge(name, help, labels, value);
+        } else {
+            dropped += 1;
+        }
+    };
+    for (probe, run) in &runs {
+        for path in &run.paths {
+            let profile = path.profile.as_deref().unwrap_or_default();
+            let labels = [
+                ("probe", &***probe),
+                ("stream", path.stream.name()),
+                ("class", path.class.name()),
+                ("codec", &*path.codec),
+                ("profile", profile),
+            ];
+            gauge("bellwether_media_path_info", "What the far end does to a stream of the call.", &labels, 1.0);
+        }
+    }
     // By metric first: the text format wants a family in one piece.
     for metric in Metric::ALL {
         let name = metric.exported_name();
@@ -324,11 +344,7 @@ fn readings(families: &mut Families, snapshot: &Snapshot, now: DateTime<Utc>) {
             for reading in run.readings.iter().filter(|reading| reading.metric == *metric && shown(reading)) {
                 let mut labels = vec![("probe", &***probe)];
                 labels.extend(reading.labels.iter().map(|(label, value)| (label.name(), &**value)));
-                if families.series() < MAX_SERIES - 1 {
-                    families.gauge(&name, metric.spec().help, &labels, reading.value);
-                } else {
-                    dropped += 1;
-                }
+                gauge(&name, metric.spec().help, &labels, reading.value);
             }
         }
     }

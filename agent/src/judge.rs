@@ -10,11 +10,13 @@
 //! and as good only if all of it is back within, so nothing is decided on a guess.
 
 mod series_id;
+mod stage;
 
 use bellwether_probes::{Labels, Metric, Reading, Reason, Validity};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 pub use series_id::{parse_series_id, series_id};
+pub use stage::{Stage, stage_at_fault};
 
 use crate::rule::{Book, Limit, Rule};
 

@@ -11,19 +11,21 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
+mod dial;
 pub mod media;
 pub mod metric;
 pub mod mistake;
 pub mod page;
 pub mod reading;
 pub mod resources;
+pub mod secret;
 pub mod units;
 pub mod versions;
 pub mod worker;
 
 pub use metric::{Family, Label, Metric, Scale, Spec, Worse};
 pub use mistake::Mistake;
-pub use reading::{ComponentVersion, Failure, Labels, ProbeRun, Reading, Reason, Validity};
+pub use reading::{Class, ComponentVersion, Failure, Labels, MediaPath, ProbeRun, Reading, Reason, Validity};
 pub use units::{Span, Unit};
 
 /// The kinds of probe, as `kind = "…"` in a `[probe.NAME]` table names them.

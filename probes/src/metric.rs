@@ -70,6 +70,8 @@ impl fmt::Display for Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
+    /// `uplink` or `downlink`.
+    Leg,
     /// Part of a connection's setup or of a page's answer.
     Phase,
     /// `audio` or `video`.
@@ -90,6 +92,7 @@ impl Label {
     /// The label's name on a series.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Leg => "leg",
             Self::Phase => "phase",
             Self::Stream => "stream",
             Self::Direction => "direction",
@@ -170,18 +173,28 @@ metrics! {
         "Time from the start of the call until the first sound was decoded.";
     MediaRoundTrip "media_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "网络往返时间",
         "Round trip of connectivity checks to the far end.";
+    MediaReportRoundTrip "media_report_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "RTCP 往返时间",
+        "Round trip of RTCP reports to the far end (RFC 3550).";
     MediaPacketDelay "media_packet_delay" Seconds Up Log(1.4) Net [Stream Stat] Some("p95"), "数据包环回时延",
         "Loop delay of media packets by kernel time stamps.";
     MediaAudioDelay "media_audio_delay" Seconds Up Log(1.3) Audio [Stat] Some("p95"), "声音环回时延",
         "Loop delay of sound from generation to decoding, codec delay removed.";
+    MediaPlayoutDelay "media_playout_delay" Seconds Up Log(1.3) Audio [] None, "播放时延估计",
+        "Estimate: smallest loop delay of sound plus a reference jitter buffer.";
+    MouthToEar "mouth_to_ear" Seconds Up Linear(0.05) Audio [] None, "口到耳时延估计",
+        "Estimate, one way: packetisation, half of the loop and a reference jitter buffer; sound devices not included.";
     MediaVideoDelay "media_video_delay" Seconds Up Log(1.3) Video [Stat] Some("p95"), "画面环回时延",
         "Loop delay of the picture from generation to decoding.";
     MediaJitter "media_jitter" Seconds Up Log(1.5) Net [Stream] None, "抖动",
         "Mean interarrival jitter as RFC 3550 defines it.";
+    MediaDelayChange "media_delay_change" Seconds Up Log(1.5) Net [Stream] None, "相邻包时延差",
+        "Mean difference between the delays of two packets sent one after the other (IPDV of RFC 5481).";
     MediaDelayVariation "media_delay_variation" Seconds Up Log(1.5) Net [Stream Stat] Some("p95"), "时延变化",
         "Packet delay variation above the smallest delay of the call (RFC 5481).";
     MediaLoss "media_loss" Ratio Up Linear(0.01) Net [Stream] None, "丢包率",
         "Share of packets missing before repair.";
+    MediaLegLoss "media_leg_loss" Ratio Up Linear(0.01) Net [Leg Stream] None, "分段丢包率",
+        "Share of packets missing on the way to the far end, as it reports, and on the way back.";
     MediaResidualLoss "media_residual_loss" Ratio Up Linear(0.005) Net [Stream] None, "修复后丢包率",
         "Share of packets that never arrived, repair included.";
     MediaLatePackets "media_late_packets" Ratio Up Linear(0.005) Net [Stream] None, "迟到包比例",
@@ -190,16 +203,46 @@ metrics! {
         "Share of packets that arrived only after a repeat was asked for.";
     MediaReordering "media_reordering" Ratio Up Linear(0.005) Net [Stream] None, "乱序率",
         "Share of packets that arrived behind a later one (RFC 4737).";
+    MediaReorderingExtent "media_reordering_extent" One Up Linear(2.0) Net [Stream] None, "乱序深度",
+        "How many places at most a packet arrived behind the first later one (RFC 4737).";
+    MediaDuplicates "media_duplicates" Ratio Up Linear(0.001) Net [Stream] None, "重复包比例",
+        "Share of packets that arrived again without having been asked for (RFC 5560).";
+    MediaBurstLoss "media_burst_loss" Ratio Up Linear(0.10) Net [Stream] None, "突发丢包率",
+        "Largest share of packets missing before repair in any 200 ms.";
+    MediaBurstDensity "media_burst_density" Ratio Up Linear(0.20) Net [Stream] None, "突发期丢包密度",
+        "Share of packets missing before repair within bursts (RFC 3611); above one half losses are bursty.";
+    MediaGapDensity "media_gap_density" Ratio Up Linear(0.01) Net [Stream] None, "间隙期丢包密度",
+        "Share of packets missing before repair between bursts (RFC 3611).";
+    MediaBurstLength "media_burst_length" One Up Log(2.0) Net [Stream] None, "突发长度",
+        "Mean number of packets from the first to the last missing one of a burst (RFC 3611).";
+    MediaLossRun "media_loss_run" One Up Linear(1.0) Net [Stream] None, "连续丢包长度",
+        "Mean number of packets missing before repair in a row; above 2 losses are bursty.";
     MediaSkew "media_skew" Seconds AwayFromZero Linear(0.04) Sync [] None, "音画不同步",
         "Picture delay minus sound delay, codec constants removed; positive: sound early (BT.1359).";
+    MediaMapSkew "media_map_skew" Seconds AwayFromZero Linear(0.04) Sync [] None, "音画映射偏差",
+        "How early sound is played by the clock of the far end's RTCP sender reports, as receivers play it.";
     MediaFrameRate "media_frame_rate" Hertz Down Linear(3.0) Video [] None, "帧率",
         "New pictures decoded per second.";
     MediaFrameRatio "media_frame_ratio" Ratio Down Linear(0.10) Video [] None, "帧到达率",
         "Pictures decoded of pictures sent.";
+    MediaRepeatedFrames "media_repeated_frames" Ratio Up Linear(0.02) Video [] None, "重复帧比例",
+        "Share of decoded pictures that show nothing newer than those before.";
+    MediaTornFrames "media_torn_frames" Ratio Up Linear(0.02) Video [] None, "撕裂帧比例",
+        "Share of decoded pictures made up of parts of two.";
     MediaFreezes "media_freezes" One Up Linear(1.0) Video [] None, "卡顿次数",
         "Freezes during the call by the rule of W3C webrtc-stats.";
     MediaFreezeRatio "media_freeze_ratio" Ratio Up Linear(0.01) Video [] None, "卡顿时间占比",
         "Share of the call during which the picture was frozen.";
+    MediaPauses "media_pauses" One Up Linear(1.0) Video [] None, "画面停顿次数",
+        "Freezes of more than 5 s (W3C webrtc-stats).";
+    MediaFreezesLibwebrtc "media_freezes_libwebrtc" One Up Linear(1.0) Video [] None, "卡顿次数 (libwebrtc)",
+        "Freezes during the call as libwebrtc counts them, to compare with browsers.";
+    MediaFreezeDurationLibwebrtc "media_freeze_duration_libwebrtc" Seconds Up Linear(0.2) Video [] None,
+        "卡顿时长 (libwebrtc)", "Whole length of the freezes that libwebrtc counts.";
+    MediaThroughput "media_throughput" BytesPerSecond Neither Log(2.0) Net [Stream Direction] None, "媒体吞吐",
+        "Bytes of media sent or received per second, headers not included.";
+    MediaKeyFrameInterval "media_key_frame_interval" Seconds Neither Log(1.5) Video [] None, "关键帧间隔",
+        "Mean time between the key frames received.";
     MediaSenderLateness "media_sender_lateness" Seconds Neither Log(2.0) App [Stat] None, "本机发送滞后",
         "How late this box sent its own test signal.";
     MediaTimerOvershoot "media_timer_overshoot" Seconds Neither Log(2.0) App [Stat] None, "本机定时滞后",

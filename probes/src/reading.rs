@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    media::capture::Stream,
     metric::{Label, Metric},
     units::Unit,
 };
@@ -52,6 +53,8 @@ pub enum Reason {
     FirstRtp,
     /// Media arrived, but none could be decoded as ours.
     Undecodable,
+    /// The far end codes anew, so none of our packets comes back.
+    Transcode,
     /// The name could not be resolved.
     Resolve,
     /// The connection was refused, reset or unreachable.
@@ -85,6 +88,7 @@ impl Reason {
             Self::Dtls => "dtls",
             Self::FirstRtp => "first_rtp",
             Self::Undecodable => "undecodable",
+            Self::Transcode => "transcode",
             Self::Resolve => "resolve",
             Self::Connect => "connect",
             Self::Tls => "tls",
@@ -181,6 +185,44 @@ pub struct ComponentVersion {
     pub book_on_change: bool,
 }
 
+/// What the far end of a call does to a stream, by what of it comes back as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Packets come back: the far end selects and forwards.
+    Forward,
+    /// Pictures come back, in other packets. What is lost before the far end leaves no gap behind it,
+    /// so packets are counted in whole pictures.
+    Repacketise,
+    /// Neither comes back, only what they show: the far end codes anew, or mixes. Nothing is known of
+    /// single packets.
+    Transcode,
+}
+
+impl Class {
+    /// The word used in labels and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Repacketise => "repacketise",
+            Self::Transcode => "transcode",
+        }
+    }
+}
+
+/// How one stream of a call came back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaPath {
+    /// Which stream.
+    pub stream: Stream,
+    /// What the far end does to it.
+    pub class: Class,
+    /// The codec that was agreed upon, as SDP names it.
+    pub codec: String,
+    /// The profile received: of H.264 the `profile-level-id` (RFC 6184 §8.1).
+    pub profile: Option<String>,
+}
+
 /// Why a run gave no readings, or not all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -210,6 +252,9 @@ pub struct ProbeRun {
     pub readings: Vec<Reading>,
     /// Versions that were read.
     pub versions: Vec<ComponentVersion>,
+    /// How the streams of a call came back.
+    #[serde(default)]
+    pub paths: Vec<MediaPath>,
     /// Parts that could not be measured, each with its reason; the run itself still counts.
     pub absent: Vec<Failure>,
     /// Why the whole run failed; `None` if it is a run to be judged.
@@ -227,6 +272,7 @@ impl ProbeRun {
             duration_seconds: 0.0,
             readings: Vec::new(),
             versions: Vec::new(),
+            paths: Vec::new(),
             absent: Vec::new(),
             failure: None,
             inconclusive: None,

@@ -212,8 +212,9 @@ impl Daemon {
     /// Every address it has said it listens on, oldest first.
     pub(crate) fn listens_on(&self) -> Vec<String> {
         let lines = self.lines();
-        let addresses = lines.iter().filter_map(|line| line.split_once("listening on http://"));
-        addresses.map(|(_, address)| address.trim().to_owned()).collect()
+        let urls = lines.iter().filter_map(|line| line.split_once("listening on http"));
+        let address = |url: &str| Some(url.split_once("://")?.1.trim().to_owned());
+        urls.filter_map(|(_, url)| address(url)).collect()
     }
 
     /// Talks to this address from now on.

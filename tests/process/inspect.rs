@@ -107,25 +107,27 @@ fn a_capture_analysed_again_gives_the_same_readings() {
     let live = parse(&ended.stdout);
     assert_eq!(live["runs"][0]["failure"], Value::Null);
     assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 1);
-    let again = home.run(["analyse", path]);
-    assert_eq!(again.code, 0, "{}", again.stderr);
+    let again = home.run(["analyse", path, "--json"]);
+    assert_eq!(again.code, ended.code, "{}", again.stderr);
 
-    let readings = |json: &Value| {
-        let mut readings = json["readings"].as_array().expect("a list").clone();
-        for reading in &mut readings {
-            // The only thing a capture does not know: what the config calls the probe.
-            reading["labels"].as_object_mut().expect("labels").remove("probe");
-        }
-        readings
-    };
-    let (live, again) = (readings(&live), readings(&parse(&again.stdout)));
-    assert!(live.len() > 20, "{} readings", live.len());
-    assert_eq!(live.len(), again.len());
-    live.iter().zip(&again).for_each(|(live, again)| assert_eq!(live, again));
-    // One file is analysed as its folder is.
+    let again = parse(&again.stdout);
+    let readings = |json: &Value| json["readings"].as_array().expect("a list").clone();
+    assert!(readings(&live).len() > 20, "{} readings", readings(&live).len());
+    assert_eq!(readings(&live).len(), readings(&again).len());
+    readings(&live).iter().zip(&readings(&again)).for_each(|(live, again)| assert_eq!(live, again));
+    for key in ["verdict", "beyond"] {
+        assert_eq!(live[key], again[key]);
+    }
+    for key in ["probe", "paths", "absent", "stage_at_fault"] {
+        assert_eq!(live["runs"][0][key], again["runs"][0][key]);
+    }
+    // One file is analysed as its folder is, and as a table if no JSON is asked for.
     let file = std::fs::read_dir(&folder).expect("a folder").next().expect("a file").expect("an entry").path();
-    let one = home.run(["analyse", file.to_str().expect("UTF-8")]);
-    assert_eq!(readings(&parse(&one.stdout)), live);
+    let file = file.to_str().expect("UTF-8");
+    assert_eq!(parse(&home.run(["analyse", file, "--json"]).stdout), again);
+    let table = home.run(["analyse", file]);
+    assert_eq!(table.code, ended.code);
+    assert!(table.stdout.starts_with("PROBE ") && table.stdout.contains("\ncall   path "), "{}", table.stdout);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod disk;
 mod http;
 mod inspect;
 mod processes;
+mod reflect;
 mod reload;
 mod start;
 mod stop;

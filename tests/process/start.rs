@@ -32,6 +32,8 @@ fn without_any_config_the_first_inspection_gives_media_resources_and_versions() 
     };
     let wanted = [
         "bellwether_media_success{probe=\"call\"}",
+        "bellwether_media_path_info{probe=\"call\",stream=\"audio\",class=\"forward\",codec=\"opus\",profile=\"\"}",
+        "bellwether_media_path_info{probe=\"call\",stream=\"video\",class=\"forward\",codec=\"H264\",profile=\"42",
         "bellwether_cpu_utilization_ratio{probe=\"box\"",
         "bellwether_memory_utilization_ratio{probe=\"box\"",
         "bellwether_component_info{component=\"os\"",

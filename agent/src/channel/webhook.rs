@@ -28,13 +28,16 @@ use std::{
     time::Duration,
 };
 
-use bellwether_probes::{Mistake, Span};
+use bellwether_probes::{
+    Mistake, Span,
+    secret::{guarded, read_bounded},
+};
 use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::{Certificate, Client, redirect::Policy};
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-use self::secret::{Secret, guarded, read_bounded, secrets};
+use self::secret::{Secret, secrets};
 use super::Outcome;
 use crate::booking::{Booking, Operation, Order};
 

@@ -15,25 +15,28 @@
 //! What the box says of itself (sender lateness, timer overshoot) is always valid.
 
 use super::{
-    capture::Capture,
+    capture::{Capture, Stream},
     delay,
     host::Host,
-    jitter, loss, picture,
+    identity, jitter, loss, picture, playout, report,
     stats::{Sample, Stat, seconds},
-    sync,
+    sync, wire,
 };
-use crate::{Failure, Label, Metric, ProbeRun, Reading, Reason};
+use crate::{Class, Failure, Label, MediaPath, Metric, ProbeRun, Reading, Reason};
 
 /// One analysis: what it says of a call.
 type Analysis = fn(&Capture) -> Vec<Reading>;
 
 /// The analyses of the media, by what each measures.
-const PARTS: [(&str, Analysis); 5] = [
+const PARTS: [(&str, Analysis); 8] = [
     ("packet, sound and picture delay", delay::readings),
     ("jitter", jitter::readings),
     ("loss", loss::readings),
     ("sound against picture", sync::readings),
     ("frame rate and freezes", picture::readings),
+    ("playout", playout::readings),
+    ("throughput and key frames", wire::readings),
+    ("what the far end reports", report::readings),
 ];
 
 /// Fills `run` with what `capture` shows: readings, what is absent, and whether the run failed or
@@ -63,6 +66,14 @@ pub fn analyse(capture: &Capture, run: &mut ProbeRun) {
         }
     }
 
+    if run.failure.is_none() {
+        run.paths = paths(capture);
+        run.absent.extend(run.paths.iter().filter(|path| path.class == Class::Transcode).map(|path| {
+            let detail = format!("{} packets: the far end codes anew, and none of ours comes back", path.stream.name());
+            Failure::new(Reason::Transcode, detail)
+        }));
+    }
+
     let connecting = connecting(capture);
     // Without media the rest would only say once more that nothing came.
     let parts: &[(&str, Analysis)] = if run.failure.is_some() { &[] } else { &PARTS };
@@ -75,6 +86,16 @@ pub fn analyse(capture: &Capture, run: &mut ProbeRun) {
         run.readings.extend(readings.into_iter().map(|reading| host.judge(reading)));
     }
     run.readings.extend(host.readings(capture));
+}
+
+/// What the far end did to each stream that came back.
+fn paths(capture: &Capture) -> Vec<MediaPath> {
+    let path = |stream: Stream| {
+        let class = identity::class(capture, stream)?;
+        let profile = capture.video_profile.clone().filter(|_| stream == Stream::Video);
+        Some(MediaPath { stream, class, codec: stream.codec().to_owned(), profile })
+    };
+    Stream::ALL.into_iter().filter_map(path).collect()
 }
 
 /// Why the call carried no media of ours, if so.
@@ -113,7 +134,7 @@ mod tests {
     use crate::{
         Validity,
         media::{
-            capture::{SentPacket, Stream},
+            capture::SentPacket,
             fixture::{MS, PER_FRAME, SECOND, call, value},
         },
     };
@@ -287,7 +308,37 @@ mod tests {
         assert_eq!(value(&run.readings, Metric::MediaSuccess, &[]), Some(1.0));
         assert_eq!(run.absent.len(), 1);
         assert_eq!(run.absent[0].reason, Reason::FewSamples);
+        assert_eq!(run.paths.len(), 1, "{:?}", run.paths);
         assert_eq!(value(&run.readings, Metric::MediaFrameRatio, &[]), Some(0.0));
+    }
+
+    #[test]
+    fn a_far_end_that_codes_anew_is_named_and_takes_only_what_packets_tell() {
+        let mut capture = clean();
+        capture.received.iter_mut().for_each(|packet| packet.hash ^= 1 << 60);
+        capture.frames_received.iter_mut().for_each(|frame| frame.hash ^= 1 << 60);
+        let run = analysed(&capture);
+        assert_eq!((run.failure, run.inconclusive), (None, None));
+        let found: Vec<_> = run.paths.iter().map(|path| (path.stream, path.class, &*path.codec)).collect();
+        assert_eq!(found, [(Stream::Audio, Class::Transcode, "opus"), (Stream::Video, Class::Transcode, "H264")]);
+        assert_eq!(run.paths[1].profile.as_deref(), Some("42c01f"));
+        let named: Vec<_> =
+            run.absent.iter().map(|failure| failure.reason).filter(|r| *r == Reason::Transcode).collect();
+        assert_eq!(named.len(), 2);
+        let read = |metric| run.readings.iter().any(|reading| reading.metric == metric);
+        for metric in [Metric::MediaPacketDelay, Metric::MediaDelayVariation, Metric::MediaLoss, Metric::MediaBurstLoss]
+        {
+            assert!(!read(metric), "{metric}");
+        }
+        for metric in [
+            Metric::MediaAudioDelay,
+            Metric::MediaVideoDelay,
+            Metric::MediaSkew,
+            Metric::MediaJitter,
+            Metric::MediaFreezes,
+        ] {
+            assert!(read(metric), "{metric}");
+        }
     }
 
     #[test]
@@ -309,9 +360,14 @@ mod tests {
         let (near, far) = (at(20 * MS), at(220 * MS));
         for (near, far) in near.iter().zip(&far) {
             assert_eq!((near.metric, &near.labels), (far.metric, &far.labels));
-            let delay =
-                matches!(near.metric, Metric::MediaPacketDelay | Metric::MediaAudioDelay | Metric::MediaVideoDelay);
-            let shift = if delay { 0.2 } else { 0.0 };
+            let shift = match near.metric {
+                Metric::MediaPacketDelay
+                | Metric::MediaAudioDelay
+                | Metric::MediaVideoDelay
+                | Metric::MediaPlayoutDelay => 0.2,
+                Metric::MouthToEar => 0.1,
+                _ => 0.0,
+            };
             assert!((far.value - near.value - shift).abs() < 1e-6, "{}: {} and {}", near.metric, near.value, far.value);
         }
     }

@@ -3,48 +3,48 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: it measures on the clock")]
 
 use std::{
-    collections::HashMap,
     error::Error as StdError,
     future::Future,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
-use rtc::shared::error::Error as RtcError;
+use chrono::{DateTime, Utc};
 use tokio::{
     runtime::Handle,
     task::{JoinHandle, spawn_blocking},
-    time::{interval, sleep_until, timeout},
+    time::{interval, sleep_until},
 };
 
 use super::{
-    Config,
-    capture::{Capture, Nanos, Phase, ReceivedPacket, Stream},
+    Config, Rehearsal,
+    capture::{Capture, Nanos, Phase, Stream},
     clock::Clock,
-    file,
     peer::{Event, Peer},
-    rendezvous::Rendezvous,
+    rendezvous::{Rendezvous, Timing},
     slice,
-    socket::{Impairment, Log, StampingRuntime, datagram::PacketId},
+    socket::{Impairment, Log},
 };
 use crate::{Failure, Reason};
-use listen::{Heard, Inlet, Listener};
-use pace::{Pace, Sent, Sources};
+use connect::{check_interface, next};
+use listen::{Heard, Inlet, Listener, Outlet, Senses};
+use pace::{Pace, PaceError, Sent, Sources};
 
+mod connect;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod h264;
 mod listen;
 mod pace;
+mod record;
 mod reorder;
 mod sound;
 
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How long connecting usually may take, of all connections together.
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// How long the first packet may take once media is sent.
 const FIRST_PACKET: Duration = Duration::from_secs(3);
 /// Media before the steady part, in which encoders, paths and buffers settle.
@@ -59,18 +59,27 @@ pub(crate) struct Order<'a> {
     pub(crate) config: &'a Config,
     pub(crate) seed: u64,
     pub(crate) started_at: DateTime<Utc>,
+    /// How long connecting may take.
+    pub(crate) connect: Duration,
     /// Told each phase as it begins, with the share of the call that is done.
     pub(crate) progress: &'a (dyn Fn(&str, f64) + Sync),
 }
 
 /// Makes the call; ends it early with the failure that `end` gives.
 pub(crate) async fn call(order: &Order<'_>, end: impl Future<Output = Failure>) -> Result<Capture, Failure> {
+    if let Some(interface) = &order.config.interface {
+        check_interface(interface)?;
+    }
     // Before the clock starts: what it takes is no part of connecting.
     let mut random = fastrand::Rng::with_seed(order.seed);
-    let sources = Sources::new(order.config, &mut random).map_err(|error| failed(Reason::Worker, "codecs", &error))?;
-    let mut call = Call::new(order, random);
+    let codecs = |error| failed(Reason::Worker, "codecs", &error);
+    let sources = Sources::new(order.config, &mut random).map_err(codecs)?;
+    let senses = Senses::new().map_err(codecs)?;
+    let rendezvous = Rendezvous::new(&order.config.far_end, &mut random).await?;
+    let impairment = impairment(&order.config.rehearsal, random.u64(..))?;
+    let mut call = Call::new(order, random, rendezvous, impairment);
     let result = tokio::select! {
-        result = call.run(sources) => result,
+        result = call.run(sources, senses) => result,
         failure = end => Err(failure),
     };
     call.close().await;
@@ -83,111 +92,81 @@ struct Call<'a> {
     clock: Clock,
     log: Arc<Log>,
     random: fastrand::Rng,
-    peer: Option<Peer>,
-    rendezvous: Option<Rendezvous>,
+    rendezvous: Rendezvous,
+    /// What is to be done to our outgoing media.
+    impairment: Option<Arc<Impairment>>,
+    /// Our end of each connection, in the order in which they were made.
+    peers: Vec<Peer>,
     phases: Vec<Phase>,
     phase_began: Nanos,
+    /// How long ways to servers had taken when the phase began.
+    timing: Timing,
     ssrcs: [u32; 2],
     stop: Arc<AtomicBool>,
     key_wanted: Arc<AtomicBool>,
 }
 
 impl<'a> Call<'a> {
-    fn new(order: &'a Order<'a>, random: fastrand::Rng) -> Self {
+    fn new(
+        order: &'a Order<'a>,
+        random: fastrand::Rng,
+        rendezvous: Rendezvous,
+        impairment: Option<Arc<Impairment>>,
+    ) -> Self {
         let clock = Clock::start();
         Self {
             order,
             clock,
             log: Arc::new(Log::new(clock)),
             random,
-            peer: None,
-            rendezvous: None,
+            rendezvous,
+            impairment,
+            peers: Vec::new(),
             phases: Vec::new(),
             phase_began: 0,
+            timing: Timing::default(),
             ssrcs: [0; 2],
             stop: Arc::default(),
             key_wanted: Arc::default(),
         }
     }
 
-    async fn run(&mut self, sources: Sources) -> Result<Capture, Failure> {
-        let connecting = timeout(CONNECT, self.connect()).await;
-        connecting.unwrap_or_else(|_| {
-            // Each phase is noted when it is over: the one that is not is the one that hung.
-            let (reason, what) = match self.phases.len() {
-                0 => (Reason::Signalling, "no answer to the offer"),
-                1 => (Reason::Ice, "no candidate pair worked"),
-                _ => (Reason::Dtls, "the handshake did not end"),
-            };
-            Err(Failure::new(reason, format!("{what} within {} s", CONNECT.as_secs())))
-        })?;
-        let connected = self.clock.now();
-        let media = self.media(connected, sources).await?;
+    /// Connects, and sends from the first connection on: some servers have nothing to subscribe to
+    /// before media flows.
+    async fn run(&mut self, sources: Sources, senses: Senses) -> Result<Capture, Failure> {
+        let deadline = tokio::time::Instant::now() + self.order.connect;
+        let (inlet, outlet) = Inlet::new(Arc::clone(&self.log), Arc::clone(&self.key_wanted));
+        let listener = Listener::new(self.clock, Handle::current(), sources.stream_number, senses);
+        let mut media = Some((sources, listener, outlet));
+        let mut sending = None;
+        let mut connected = 0;
+        for leg in self.rendezvous.legs() {
+            self.connect(leg, &inlet, deadline).await?;
+            connected = self.clock.now();
+            if let Some((sources, listener, outlet)) = media.take() {
+                sending = self.send(sources, listener, outlet);
+            }
+        }
+        let Some(sending) = sending else { return Err(Failure::new(Reason::Worker, "no connection")) };
+        let media = self.media(connected, sending, inlet).await?;
         Ok(self.capture(connected, media))
     }
 
-    /// Signalling, ICE and DTLS, each timed.
-    async fn connect(&mut self) -> Result<(), Failure> {
-        self.tell("signalling", 0.0);
-        let far_end = self.order.config.far_end;
-        let signalling = |error: RtcError| failed(Reason::Signalling, "offer and answer", &error);
-        let runtime = StampingRuntime { log: Some(Arc::clone(&self.log)), impairment: self.impairment()? };
-        let peer = Peer::new(runtime, far_end.local_address(), &mut self.random).await.map_err(signalling)?;
-        self.ssrcs = Stream::ALL.map(|stream| peer.track(stream).ssrc);
-        let peer = self.peer.insert(peer);
-        let offer = peer.offer().await.map_err(signalling)?;
-        let (answer, rendezvous) = Rendezvous::exchange(far_end, offer, &mut self.random).await.map_err(signalling)?;
-        self.rendezvous = Some(rendezvous);
-        peer.accept(answer).await.map_err(signalling)?;
-        self.phase_done("signalling");
-
-        self.tell("ice", 0.01);
-        let mut ice_done = false;
-        loop {
-            match self.next_event().await {
-                Some(Event::IceConnected) if !ice_done => {
-                    ice_done = true;
-                    self.phase_done("ice");
-                    self.tell("dtls", 0.02);
-                }
-                Some(Event::Connected) => {
-                    if !ice_done {
-                        self.phase_done("ice");
-                    }
-                    self.phase_done("dtls");
-                    return Ok(());
-                }
-                None | Some(Event::IceFailed | Event::Failed) => {
-                    let reason = if ice_done { Reason::Dtls } else { Reason::Ice };
-                    return Err(Failure::new(reason, "the connection failed while it was set up"));
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// Sends and listens until the call is over.
-    async fn media(&mut self, connected: Nanos, sources: Sources) -> Result<Media, Failure> {
-        let config = self.order.config;
-        let runtime = Handle::current();
-        let start = connected + WARM_UP;
-        let end = start + nanos(config.duration.0);
+    /// Starts to send on the first connection, and to listen.
+    fn send(&self, sources: Sources, listener: Listener, outlet: Outlet) -> Option<Sending> {
+        let peer = self.peers.first()?;
         let pace = Pace {
             clock: self.clock,
             start: self.clock.now(),
-            end,
-            runtime: runtime.clone(),
+            end: Arc::new(AtomicI64::new(Nanos::MAX)),
+            runtime: Handle::current(),
             stop: Arc::clone(&self.stop),
             key_wanted: Arc::clone(&self.key_wanted),
         };
-        let own = |error: &dyn StdError| failed(Reason::Worker, "media", error);
-        let (inlet, outlet) = Inlet::new(Arc::clone(&self.log), Arc::clone(&self.key_wanted));
-        let listener = Listener::new(self.clock, runtime, sources.stream_number).map_err(|error| own(&error))?;
         let listener = spawn_blocking(move || {
             slice::usual();
             listener.run(&outlet)
         });
-        let Some(peer) = &self.peer else { return Err(Failure::new(Reason::Worker, "no connection")) };
         let sound = {
             let (track, pace) = (peer.track(Stream::Audio).clone(), pace.clone());
             spawn_blocking(move || sources.sound.send(&track, &pace))
@@ -199,33 +178,41 @@ impl<'a> Call<'a> {
                 sources.pictures.send(&track, &pace)
             })
         };
+        let end = Arc::clone(&pace.end);
         let timer = spawn_blocking(move || overshoots(&pace));
+        Some(Sending { end, sound, pictures, timer, listener })
+    }
 
+    /// Goes on until the call is over.
+    async fn media(&mut self, connected: Nanos, sending: Sending, inlet: Inlet) -> Result<Media, Failure> {
+        let config = self.order.config;
+        let start = connected + WARM_UP;
+        let end = start + nanos(config.duration.0);
+        sending.end.store(end, Ordering::Relaxed);
         let over = self.clock.instant(end) + TAIL + config.rehearsal.delay.0;
         self.attend(&inlet, connected, over).await?;
         let end = end.min(self.clock.now());
         self.stop.store(true, Ordering::Relaxed);
-        let sent = [joined(sound).await?, joined(pictures).await?].map(|sent| sent.map_err(|error| own(&error)));
-        let [sound, pictures] = sent;
-        let (sound, pictures, overshoots) = (sound?, pictures?, joined(timer).await?);
+        let own = |error: PaceError| failed(Reason::Worker, "media", &error);
+        let (sound, pictures) = (joined(sending.sound).await?, joined(sending.pictures).await?);
+        let (sound, pictures, overshoots) = (sound.map_err(own)?, pictures.map_err(own)?, joined(sending.timer).await?);
         // Closing ends the tracks, they end their tasks, and these the listener.
         self.close().await;
         let dropped = Arc::clone(&inlet.dropped);
         drop(inlet);
-        let heard = joined(listener).await?;
+        let heard = joined(sending.listener).await?;
         let dropped = dropped.load(Ordering::Relaxed);
         Ok(Media { start, end, sound, pictures, overshoots, heard, dropped })
     }
 
-    /// Serves the connection's events until the call is `over`.
+    /// Serves the connections' events until the call is `over`.
     async fn attend(&mut self, inlet: &Inlet, connected: Nanos, over: Instant) -> Result<(), Failure> {
         let first_packet = self.clock.instant(connected) + FIRST_PACKET;
         let began = Instant::now();
         let mut beat = interval(Duration::from_millis(500));
         loop {
-            let Some(peer) = &mut self.peer else { return Ok(()) };
             let event = tokio::select! {
-                event = peer.events.recv() => event,
+                (_, event) = next(&mut self.peers) => event,
                 _ = beat.tick() => {
                     let now = Instant::now();
                     let share = (now - began).as_secs_f64() / (over - began).as_secs_f64();
@@ -238,98 +225,33 @@ impl<'a> Call<'a> {
                 }
                 () = sleep_until(over.into()) => return Ok(()),
             };
-            match event {
-                Some(Event::Track(track)) => {
-                    tokio::spawn(inlet.clone().serve(track));
-                }
-                Some(Event::KeyFrameWanted) => self.key_wanted.store(true, Ordering::Relaxed),
-                None | Some(Event::IceFailed | Event::Failed) => {
-                    return Err(Failure::new(Reason::Ice, "the connection broke during the call"));
-                }
-                Some(Event::Gathered | Event::IceConnected | Event::Connected) => {}
-            }
+            serve(event, inlet)?;
         }
     }
 
-    /// Puts together what the call yielded.
-    fn capture(&self, connected: Nanos, media: Media) -> Capture {
-        let Media { start, end, sound, pictures, overshoots, heard, dropped } = media;
-        let left = self.log.leftovers();
-        let known: HashMap<PacketId, &ReceivedPacket> =
-            heard.packets.iter().map(|(id, packet)| (*id, packet)).collect();
-        let repeats = left.repeats.iter().filter_map(|(id, at)| {
-            let packet = known.get(id)?;
-            Some(ReceivedPacket { at: *at, seen: *at, ..(*packet).clone() })
-        });
-        let mut received: Vec<ReceivedPacket> = repeats.collect();
-        received.extend(heard.packets.iter().map(|(_, packet)| packet.clone()));
-        received.sort_by_key(|packet| packet.at);
-        let mut sent = sound.packets;
-        sent.extend(pictures.packets);
-        for packet in &mut sent {
-            packet.at =
-                self.log.sent(PacketId { ssrc: self.ssrcs[packet.stream as usize], sequence: packet.sequence as u16 });
-        }
-        Capture {
-            format: file::FORMAT,
-            started_at: self.order.started_at,
-            ended_at: self.order.started_at + TimeDelta::nanoseconds(self.clock.now()),
-            target: self.order.config.far_end.name().to_owned(),
-            phases: self.phases.clone(),
-            connect_seconds: connected as f64 / 1e9,
-            first_sound: heard.first_sound,
-            first_frame: heard.frames.first().map(|frame| frame.at),
-            media_start: start,
-            media_end: end,
-            frame_rate: f64::from(self.order.config.frame_rate),
-            sent,
-            received,
-            frames_sent: pictures.frames,
-            frames_decoded: heard.frames,
-            markers_sent: sound.markers,
-            markers_heard: heard.markers,
-            round_trips: self.log.round_trips(),
-            overshoots,
-            clock_drift: self.clock.drift(),
-            dropped: left.dropped + dropped,
-        }
-    }
-
-    /// Ends sending, then both ends of the call.
+    /// Ends sending, then both ends of the call. The far end is told first: it would take a connection
+    /// that just ends for one that broke.
     async fn close(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(peer) = self.peer.take() {
+        self.rendezvous.teardown().await;
+        for peer in self.peers.drain(..) {
             peer.close().await;
         }
-        if let Some(rendezvous) = self.rendezvous.take() {
-            rendezvous.teardown().await;
-        }
-    }
-
-    async fn next_event(&mut self) -> Option<Event> {
-        self.peer.as_mut()?.events.recv().await
-    }
-
-    fn impairment(&mut self) -> Result<Option<Arc<Impairment>>, Failure> {
-        let rehearsal = &self.order.config.rehearsal;
-        if rehearsal.is_none() {
-            return Ok(None);
-        }
-        let impairment = Impairment::new(rehearsal.delay.0, rehearsal.loss, self.random.u64(..));
-        impairment
-            .map(|impairment| Some(Arc::new(impairment)))
-            .map_err(|error| failed(Reason::Worker, "rehearsal", &error))
-    }
-
-    fn phase_done(&mut self, name: &str) {
-        let now = self.clock.now();
-        self.phases.push(Phase { name: name.to_owned(), seconds: (now - self.phase_began) as f64 / 1e9 });
-        self.phase_began = now;
     }
 
     fn tell(&self, phase: &str, done: f64) {
         (self.order.progress)(phase, done);
     }
+}
+
+/// What is under way while media is sent.
+struct Sending {
+    /// When it is to end; known once all is connected.
+    end: Arc<AtomicI64>,
+    sound: JoinHandle<Result<Sent, PaceError>>,
+    pictures: JoinHandle<Result<Sent, PaceError>>,
+    timer: JoinHandle<Vec<Nanos>>,
+    listener: JoinHandle<Heard>,
 }
 
 /// What sending and listening yielded.
@@ -341,6 +263,27 @@ struct Media {
     overshoots: Vec<Nanos>,
     heard: Heard,
     dropped: u64,
+}
+
+fn impairment(rehearsal: &Rehearsal, seed: u64) -> Result<Option<Arc<Impairment>>, Failure> {
+    if rehearsal.is_none() {
+        return Ok(None);
+    }
+    let impairment = Impairment::new(rehearsal.delay.0, rehearsal.loss, seed);
+    impairment.map(|it| Some(Arc::new(it))).map_err(|error| failed(Reason::Worker, "rehearsal", &error))
+}
+
+/// Serves what happened to a connection that works.
+fn serve(event: Option<Event>, inlet: &Inlet) -> Result<(), Failure> {
+    match event {
+        Some(Event::Track(track)) => drop(tokio::spawn(inlet.clone().serve(track))),
+        Some(Event::KeyFrameWanted) => inlet.want_key_frame(),
+        None | Some(Event::IceFailed | Event::Failed) => {
+            return Err(Failure::new(Reason::Ice, "the connection broke during the call"));
+        }
+        Some(Event::Gathered | Event::IceConnected | Event::Connected) => {}
+    }
+    Ok(())
 }
 
 /// How late a periodic timer fires, until sending is over.

@@ -30,6 +30,14 @@ impl Stream {
         }
     }
 
+    /// Name of its codec in SDP.
+    pub fn codec(self) -> &'static str {
+        match self {
+            Self::Audio => "opus",
+            Self::Video => "H264",
+        }
+    }
+
     /// RTP clock rate in hertz.
     pub fn clock_rate(self) -> u32 {
         match self {
@@ -71,6 +79,9 @@ pub struct ReceivedPacket {
     pub rtp_time: u32,
     /// xxh3-64 of the RTP payload.
     pub hash: u64,
+    /// Length of the payload in bytes; 0 in captures of older versions.
+    #[serde(default)]
+    pub bytes: u32,
     /// Kernel receive time stamp.
     pub at: Nanos,
     /// When the program saw it; the difference to `at` is this box's own lateness.
@@ -84,6 +95,22 @@ pub struct SentFrame {
     pub counter: u64,
     /// Its capture time: the instant its content stands for.
     pub captured: Nanos,
+    /// xxh3-64 of its slices, however they are packed; absent in captures of older versions.
+    #[serde(default)]
+    pub hash: Option<u64>,
+}
+
+/// A whole picture that came back, whether it could be decoded or not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReceivedFrame {
+    /// xxh3-64 of its slices, however they are packed.
+    pub hash: u64,
+    /// RTP time stamp as the far end writes it.
+    pub rtp_time: u32,
+    /// Kernel receive time stamp of the packet that completed it.
+    pub completed: Nanos,
+    /// Whether it can be decoded without any other.
+    pub key: bool,
 }
 
 /// A picture that was decoded and whose time code was read.
@@ -97,6 +124,9 @@ pub struct DecodedFrame {
     pub completed: Nanos,
     /// Whether the two strips of the time code disagreed (slice loss).
     pub torn: bool,
+    /// RTP time stamp as the far end writes it; absent in captures of older versions.
+    #[serde(default)]
+    pub rtp_time: Option<u32>,
 }
 
 /// A marker (coded chirp) we sent.
@@ -120,12 +150,67 @@ pub struct HeardMarker {
     pub at: Nanos,
     /// Peak over second peak of the matched filter, in decibels.
     pub margin_db: f64,
+    /// RTP time stamp of its first sample as the far end counts; absent in captures of older versions.
+    #[serde(default)]
+    pub rtp_time: Option<u32>,
+}
+
+/// A packet that was repeated, or asked for again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Repeat {
+    /// Its track.
+    pub stream: Stream,
+    /// Its sequence number: as [`SentPacket`] or [`ReceivedPacket`] has it.
+    pub sequence: u64,
+    /// When, first.
+    pub at: Nanos,
+}
+
+/// All repairs of a call (RFC 4585 §6.2.1).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Repairs {
+    /// Packets we sent again.
+    pub resent: Vec<Repeat>,
+    /// Packets we asked for, that came.
+    pub requested: Vec<Repeat>,
+}
+
+/// What a sender report (RFC 3550 §6.4.1) of the far end says: one instant in two clocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SenderReport {
+    /// The stream that comes back.
+    pub stream: Stream,
+    /// When the program saw it.
+    pub at: Nanos,
+    /// The instant by the far end's clock: seconds since 1900 in the upper 32 bits, their parts below.
+    pub ntp: u64,
+    /// The same instant in RTP time.
+    pub rtp_time: u32,
+}
+
+/// What the far end reports of a stream it receives from us (RFC 3550 §6.4.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReceptionReport {
+    /// The stream we send.
+    pub stream: Stream,
+    /// When the program saw it.
+    pub at: Nanos,
+    /// The same by the wall clock: the middle 32 bits of its NTP time.
+    pub ntp: u32,
+    /// The highest sequence number received, with the count of cycles above it.
+    pub highest_sequence: u32,
+    /// Packets lost since the beginning; copies make it negative.
+    pub total_lost: i32,
+    /// The middle 32 bits of the NTP time of our newest report that arrived; 0 if none did.
+    pub last_sender_report: u32,
+    /// Since when, in 1/65536 s.
+    pub delay: u32,
 }
 
 /// Duration of one phase of connecting, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// `signalling`, `ice`, `dtls`.
+    /// `dns`, `tcp`, `tls`, `signalling`, `ice`, `dtls`.
     pub name: String,
     /// Its duration.
     pub seconds: f64,
@@ -162,12 +247,27 @@ pub struct Capture {
     pub received: Vec<ReceivedPacket>,
     /// Pictures sent.
     pub frames_sent: Vec<SentFrame>,
+    /// Whole pictures received, in order of RTP; none in captures of older versions.
+    #[serde(default)]
+    pub frames_received: Vec<ReceivedFrame>,
+    /// The `profile-level-id` (RFC 6184 §8.1) of the pictures received, if parameter sets came.
+    #[serde(default)]
+    pub video_profile: Option<String>,
     /// Pictures decoded, in order of decoding.
     pub frames_decoded: Vec<DecodedFrame>,
     /// Markers sent.
     pub markers_sent: Vec<SentMarker>,
     /// Markers heard.
     pub markers_heard: Vec<HeardMarker>,
+    /// Repairs; in captures of older versions they are not known, and guessed by how late a packet came.
+    #[serde(default)]
+    pub repairs: Option<Repairs>,
+    /// Sender reports of the far end; none in captures of older versions.
+    #[serde(default)]
+    pub sender_reports: Vec<SenderReport>,
+    /// What the far end reports of our streams; nothing in captures of older versions.
+    #[serde(default)]
+    pub reception_reports: Vec<ReceptionReport>,
     /// Round trips of connectivity checks, in seconds.
     pub round_trips: Vec<f64>,
     /// How late a periodic timer of 5 ms fired, each time, in nanoseconds.

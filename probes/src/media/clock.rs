@@ -50,6 +50,15 @@ impl Clock {
         unix - self.offset
     }
 
+    /// The wall clock `at` nanoseconds after the start, as the middle 32 bits of NTP time (RFC 3550 §4):
+    /// 16 bits of seconds, 16 of their parts.
+    pub(crate) fn short_ntp(&self, at: Nanos) -> u32 {
+        // 1900 to 1970 is a whole number of seconds.
+        const EPOCH: i128 = 2_208_988_800 << 16;
+        let parts = (i128::from(at) + i128::from(self.offset)) * 65_536 / 1_000_000_000;
+        (parts + EPOCH) as u32
+    }
+
     /// Wall clock minus this clock now, less the same at the start.
     pub(crate) fn drift(&self) -> Nanos {
         wall_offset(self.origin) - self.offset
@@ -78,4 +87,17 @@ fn wall_offset(origin: Instant) -> Nanos {
 
 fn nanos(duration: Duration) -> Nanos {
     Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_ntp_is_the_middle_of_ntp_time() {
+        let clock = Clock::start();
+        let at = clock.at_wall(1_500_000_000_250_000_000);
+        let whole = ((1_500_000_000_u64 + 2_208_988_800) << 16) as u32;
+        assert_eq!(clock.short_ntp(at), whole | 0x4000);
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{
     capture::{Capture, DecodedFrame, HeardMarker, Nanos, SentMarker, SentPacket, Stream},
-    identity::packets,
+    identity::{last_packets, packets},
     stats::{Sample, Stat, seconds},
 };
 use crate::{Metric, Reading};
@@ -25,21 +25,25 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
         let stats = [Stat::Min, Stat::P50, Stat::P95, Stat::P99];
         readings.extend(delays.readings(ts, Metric::MediaPacketDelay, Some(stream), &stats));
     }
-    let sent_at = carriers(capture);
-    let sound: Sample = markers(capture)
-        .into_iter()
-        .map(|(sent, heard)| {
-            let carrier = sent_at.get(&sent.index);
-            let late = carrier.and_then(|packet| Some(packet.at? - packet.due)).unwrap_or_default();
-            seconds(heard.at - sent.generated - late)
-        })
-        .collect();
+    let sound = sound(capture);
     readings.extend(sound.readings(ts, Metric::MediaAudioDelay, None, &[Stat::Min, Stat::P50, Stat::P95]));
-    let late = picture_lateness(capture);
+    let last = last_packets(capture);
+    let late = |captured| last(captured).map_or(0, |(due, at)| at - due);
     let picture: Sample =
         frames(capture).into_iter().map(|(captured, frame)| seconds(frame.at - captured - late(captured))).collect();
     readings.extend(picture.readings(ts, Metric::MediaVideoDelay, None, &[Stat::P50, Stat::P95, Stat::P99]));
     readings
+}
+
+/// Loop delay of each marker, this box's lateness taken out.
+pub(super) fn sound(capture: &Capture) -> Sample {
+    let sent_at = carriers(capture);
+    let delay = |(sent, heard): (&SentMarker, &HeardMarker)| {
+        let carrier = sent_at.get(&sent.index);
+        let late = carrier.and_then(|packet| Some(packet.at? - packet.due)).unwrap_or_default();
+        seconds(heard.at - sent.generated - late)
+    };
+    markers(capture).into_iter().map(delay).collect()
 }
 
 /// Whole pictures of steady sending with their capture times, each when it was decoded first.
@@ -52,21 +56,6 @@ pub(super) fn frames(capture: &Capture) -> Vec<(Nanos, &DecodedFrame)> {
         .filter_map(|frame| Some((captured.remove(&frame.counter)?, frame)))
         .filter(|(captured, frame)| *captured >= capture.media_start && !frame.torn)
         .collect()
-}
-
-/// How late this box was in sending the last packet of the picture captured at an instant: all
-/// packets of a picture are due before the next one is captured.
-fn picture_lateness(capture: &Capture) -> impl Fn(Nanos) -> Nanos {
-    let video = capture.sent.iter().filter(|packet| packet.stream == Stream::Video);
-    let mut packets: Vec<(Nanos, Nanos)> =
-        video.filter_map(|packet| Some((packet.due, packet.at? - packet.due))).collect();
-    packets.sort_unstable();
-    let period = (1e9 / capture.frame_rate) as Nanos;
-    move |captured| {
-        let next = packets.partition_point(|(due, _)| *due < captured + period);
-        let last = next.checked_sub(1).and_then(|last| packets.get(last));
-        last.filter(|(due, _)| *due >= captured).map_or(0, |(_, late)| *late)
-    }
 }
 
 /// Media time between two markers, in units of the RTP clock of the sound.
@@ -195,6 +184,7 @@ mod tests {
     fn a_server_that_codes_anew_leaves_packet_delay_absent_but_not_sound_and_picture() {
         let mut capture = call(10, |_| Some(70 * MS));
         capture.received.iter_mut().for_each(|packet| packet.hash += 1_000_000_000);
+        capture.frames_received.iter_mut().for_each(|frame| frame.hash += 1_000_000_000);
         let readings = readings(&capture);
         assert_eq!(value(&readings, Metric::MediaPacketDelay, &["video", "p50"]), None);
         assert!(value(&readings, Metric::MediaAudioDelay, &["p50"]).is_some());

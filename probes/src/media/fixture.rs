@@ -3,7 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::capture::{
-    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedPacket, SentFrame, SentMarker, SentPacket, Stream,
+    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedFrame, ReceivedPacket, ReceptionReport, SenderReport,
+    SentFrame, SentMarker, SentPacket, Stream,
 };
 
 pub(super) const MS: Nanos = 1_000_000;
@@ -17,9 +18,34 @@ pub(super) const DECODING: Nanos = 2 * MS;
 /// From the first sample of a block until it is due: packetisation.
 const PACKETISATION: Nanos = 20 * MS;
 
+/// What the far end adds to RTP time stamps.
+const REBASED: u32 = 77_777;
+
+/// Of a far end that received all that was sent until `at`, and 60 ms away.
+fn reception_report(sent: &[SentPacket], stream: Stream, at: Nanos) -> ReceptionReport {
+    let before = sent.iter().filter(|packet| packet.stream == stream && packet.due <= at);
+    ReceptionReport {
+        stream,
+        at,
+        ntp: 3 + 3932,
+        highest_sequence: before.map(|packet| packet.sequence as u32).max().unwrap_or_default(),
+        total_lost: 0,
+        last_sender_report: 1,
+        delay: 2,
+    }
+}
+
+/// Of a far end whose clock says a round number when this call starts, and whose map is that of sending.
+fn sender_report(sent: &[SentPacket], stream: Stream) -> Option<SenderReport> {
+    let packet = sent.iter().find(|packet| packet.stream == stream)?;
+    let parts = (i128::from(packet.at?) << 32) / 1_000_000_000;
+    let rtp_time = packet.rtp_time.wrapping_add(REBASED);
+    Some(SenderReport { stream, at: SECOND, ntp: (3_900_000_000 << 32) + parts as u64, rtp_time })
+}
+
 /// A call of one second of warm-up and `length` seconds of steady sending. `path` gives the delay
 /// of each packet, or `None` for one that is lost; audio packets come every 20 ms, video frames of
-/// three packets at 30 a second.
+/// three packets at 30 a second, every sixtieth a key frame.
 pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nanos>) -> Capture {
     // Before a picture and a marker are captured, and not at the same instant.
     let media_start = SECOND - PACKETISATION;
@@ -39,9 +65,14 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         sent: Vec::new(),
         received: Vec::new(),
         frames_sent: Vec::new(),
+        frames_received: Vec::new(),
+        video_profile: Some("42c01f".to_owned()),
         frames_decoded: Vec::new(),
         markers_sent: Vec::new(),
         markers_heard: Vec::new(),
+        repairs: None,
+        sender_reports: Vec::new(),
+        reception_reports: Vec::new(),
         round_trips: vec![0.060; 20],
         overshoots: vec![MS / 10; 2000],
         clock_drift: 0,
@@ -54,8 +85,9 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         let arrival = path(&packet).map(|delay| due + MS / 10 + delay);
         if let Some(at) = arrival {
             let sequence = sequence + 5_000;
-            let rtp_time = rtp_time.wrapping_add(77_777);
-            capture.received.push(ReceivedPacket { stream, sequence, rtp_time, hash, at, seen: at + MS / 10 });
+            let rtp_time = rtp_time.wrapping_add(REBASED);
+            let seen = at + MS / 10;
+            capture.received.push(ReceivedPacket { stream, sequence, rtp_time, hash, bytes: 100, at, seen });
         }
         capture.sent.push(packet);
         arrival
@@ -63,7 +95,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
     for block in 0..(1 + length as u64) * 50 {
         let due = block as Nanos * 20 * MS;
         // The time stamp wraps within the call.
-        let arrival = send(Stream::Audio, block, (u32::MAX - 100_000).wrapping_add(block as u32 * 960), due);
+        let rtp_time = (u32::MAX - 100_000).wrapping_add(block as u32 * 960);
+        let arrival = send(Stream::Audio, block, rtp_time, due);
         if block % 50 == 0 {
             let marker = SentMarker {
                 index: block / 50,
@@ -71,7 +104,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
                 generated: due - PACKETISATION,
             };
             if let Some(at) = arrival {
-                capture.markers_heard.push(HeardMarker { up: marker.up, at, margin_db: 20.0 });
+                let rtp_time = Some(rtp_time.wrapping_add(REBASED));
+                capture.markers_heard.push(HeardMarker { up: marker.up, at, margin_db: 20.0, rtp_time });
             }
             capture.markers_sent.push(marker);
         }
@@ -81,16 +115,40 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         let rtp_time = (u32::MAX - 200_000).wrapping_add(counter as u32 * 3000);
         let parts: Vec<Option<Nanos>> =
             (0..PER_FRAME).map(|part| send(Stream::Video, counter * PER_FRAME + part, rtp_time, due)).collect();
-        capture.frames_sent.push(SentFrame { counter, captured: due - ENCODING });
+        let hash = 1_000_000 + counter;
+        capture.frames_sent.push(SentFrame { counter, captured: due - ENCODING, hash: Some(hash) });
         if let Some(completed) = parts.into_iter().collect::<Option<Vec<_>>>().and_then(|parts| parts.into_iter().max())
         {
-            capture.frames_decoded.push(DecodedFrame { counter, at: completed + DECODING, completed, torn: false });
+            let (rtp_time, key) = (rtp_time.wrapping_add(REBASED), counter % 60 == 0);
+            capture.frames_received.push(ReceivedFrame { hash, rtp_time, completed, key });
+            capture.frames_decoded.push(DecodedFrame {
+                counter,
+                at: completed + DECODING,
+                completed,
+                torn: false,
+                rtp_time: Some(rtp_time),
+            });
         }
     }
+    for second in 1..=length {
+        capture
+            .reception_reports
+            .extend(Stream::ALL.map(|stream| reception_report(&capture.sent, stream, second * SECOND)));
+    }
+    capture.sender_reports =
+        Stream::ALL.into_iter().filter_map(|stream| sender_report(&capture.sent, stream)).collect();
     capture.received.sort_by_key(|packet| packet.at);
     capture.frames_decoded.sort_by_key(|frame| frame.at);
     capture.markers_heard.sort_by_key(|marker| marker.at);
     capture
+}
+
+/// Numbers of 31 bits from a linear congruential generator, which any language repeats.
+pub(super) fn congruential(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    }
 }
 
 /// The value of the one reading of `metric` with these label values, in any order.
@@ -104,4 +162,73 @@ pub(super) fn value(readings: &[crate::Reading], metric: crate::Metric, labels: 
     let value = found.next().map(|reading| reading.value);
     assert!(found.next().is_none(), "{metric} {labels:?} stands twice");
     value
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::media::read_capture;
+
+    /// Sound as it was sent, pictures packed anew: some were lost before that.
+    fn repacketised() -> Capture {
+        let mut random = congruential(1);
+        let mut lost = false;
+        let mut capture = call(3, |packet| {
+            if packet.stream == Stream::Audio || packet.sequence.is_multiple_of(PER_FRAME) {
+                lost = packet.stream == Stream::Video && random() % 100 < 8;
+            }
+            (!lost).then(|| 60 * MS + random() as Nanos % (4 * MS))
+        });
+        let video = capture.received.iter_mut().filter(|packet| packet.stream == Stream::Video);
+        video.for_each(|packet| packet.hash ^= 1 << 40);
+        capture
+    }
+
+    /// Nothing as it was sent, and sound 140 ms behind the picture.
+    fn transcoded() -> Capture {
+        let mut random = congruential(2);
+        let mut capture = call(3, |packet| {
+            let way = if packet.stream == Stream::Audio { 200 * MS } else { 60 * MS };
+            Some(way + random() as Nanos % (8 * MS))
+        });
+        capture.received.iter_mut().for_each(|packet| packet.hash ^= 1 << 40);
+        capture.frames_received.iter_mut().for_each(|frame| frame.hash ^= 1 << 40);
+        capture
+    }
+
+    /// Losses in bursts, delays that overtake, and copies.
+    fn bursty() -> Capture {
+        let mut random = congruential(3);
+        let mut lost = false;
+        let mut capture = call(3, |packet| {
+            lost = random() % 100 < if lost { 75 } else { 2 };
+            let late = if packet.sequence % 40 == 11 { 25 * MS } else { 0 };
+            (!lost).then(|| 60 * MS + late + random() as Nanos % (6 * MS))
+        });
+        let copy =
+            |packet: &ReceivedPacket| ReceivedPacket { at: packet.at + MS, seen: packet.at + MS, ..packet.clone() };
+        let copies: Vec<_> = capture.received.iter().step_by(30).map(copy).collect();
+        capture.received.extend(copies);
+        capture.received.sort_by_key(|packet| packet.at);
+        capture
+    }
+
+    /// `BLESS=1` writes them anew; what they say is kept beside them by a test of the program.
+    #[test]
+    fn stored_captures_of_virtual_time_are_those_made_here() {
+        for (name, mut capture) in
+            [("repacketised", repacketised()), ("transcoded", transcoded()), ("bursty", bursty())]
+        {
+            capture.overshoots.truncate(700);
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures").join(format!("{name}.json"));
+            if std::env::var_os("BLESS").is_some() {
+                fs::write(&path, serde_json::to_string(&capture).unwrap()).unwrap();
+            }
+            assert_eq!(read_capture(&path).unwrap(), capture, "{name}");
+        }
+    }
 }

@@ -99,7 +99,16 @@ impl Host {
             return reading.inconclusive(reason);
         }
         let a_stop_moves_it = match reading.metric {
-            Metric::MediaFreezes | Metric::MediaFreezeRatio | Metric::MediaLatePackets | Metric::MediaJitter => true,
+            Metric::MediaFreezes
+            | Metric::MediaFreezeRatio
+            | Metric::MediaPauses
+            | Metric::MediaFreezesLibwebrtc
+            | Metric::MediaFreezeDurationLibwebrtc
+            | Metric::MediaLatePackets
+            | Metric::MediaPlayoutDelay
+            | Metric::MouthToEar
+            | Metric::MediaJitter
+            | Metric::MediaDelayChange => true,
             // Kernel stamps do not wait for us, those of the decoder do; the embedded far end waits too.
             Metric::MediaVideoDelay | Metric::MediaPacketDelay | Metric::MediaDelayVariation => {
                 reading.labels.values().any(|value| value == "p99")

@@ -1,8 +1,9 @@
-//! Interarrival jitter (RFC 3550 §6.4.1, code in A.8) and packet delay variation (RFC 5481 §4.2).
+//! Interarrival jitter (RFC 3550 §6.4.1, code in A.8), and the two readings of delay variation:
+//! between neighbours (IPDV, RFC 5481 §4.1) and above the least (PDV, §4.2).
 
 use super::{
     capture::{Capture, Nanos, ReceivedPacket, Stream},
-    identity::packets,
+    identity::{Packet, packets},
     stats::{Sample, Stat, low_confidence, seconds},
 };
 use crate::{Label, Metric, Reading};
@@ -11,35 +12,51 @@ use crate::{Label, Metric, Reading};
 const NEW_BASE: f64 = 10.0;
 /// Updates of J until it has settled to within 5 %; they do not enter its mean.
 const SETTLING: usize = 48;
-/// Updates of J below which its mean is of low confidence.
+/// Updates of J, or pairs of packets, below which their mean is of low confidence.
 const FEWEST: u64 = 50;
 
-/// J averaged over the steady part of the call, and PDV above the smallest delay, by stream.
+/// J averaged over the steady part of the call, the mean of |IPDV|, and PDV above the smallest delay,
+/// by stream.
 pub fn readings(capture: &Capture) -> Vec<Reading> {
     let ts = capture.ended_at;
     let mut readings = Vec::new();
     for stream in Stream::ALL {
+        let mean = |metric, mean: f64, n: u64| {
+            let reading = Reading::new(ts, metric, mean, n).with(Label::Stream, stream.name());
+            if n < FEWEST { low_confidence(reading) } else { reading }
+        };
         let course = interarrival(&capture.received, stream);
         let settling = SETTLING.min(course.len() / 2);
         let steady: Vec<f64> =
             course.iter().skip(settling).filter(|(at, _)| *at >= capture.media_start).map(|(_, j)| *j).collect();
         if !steady.is_empty() {
-            let n = steady.len() as u64;
-            let mean = steady.iter().sum::<f64>() / n as f64;
-            let reading = Reading::new(ts, Metric::MediaJitter, mean, n).with(Label::Stream, stream.name());
-            readings.push(if n < FEWEST { low_confidence(reading) } else { reading });
+            let sum: f64 = steady.iter().sum();
+            readings.push(mean(Metric::MediaJitter, sum / steady.len() as f64, steady.len() as u64));
         }
+        let packets = packets(capture, stream).unwrap_or_default();
+        readings.extend(change(&packets).map(|(change, n)| mean(Metric::MediaDelayChange, change, n)));
         let stats = [Stat::P50, Stat::P95, Stat::P99];
-        readings.extend(variation(capture, stream).readings(ts, Metric::MediaDelayVariation, Some(stream), &stats));
+        readings.extend(variation(&packets).readings(ts, Metric::MediaDelayVariation, Some(stream), &stats));
     }
     readings
 }
 
+/// Mean of |IPDV| in seconds, and of how many pairs: the difference of the delays of two packets sent
+/// one after the other. A pair of which one was lost or repaired has none.
+fn change(packets: &[Packet]) -> Option<(f64, u64)> {
+    let differences: Vec<Nanos> = packets
+        .windows(2)
+        .filter_map(|pair| Some(pair.last()?.delay()?.abs_diff(pair.first()?.delay()?) as Nanos))
+        .collect();
+    let n = differences.len();
+    (n > 0).then(|| (differences.iter().map(|difference| seconds(*difference)).sum::<f64>() / n as f64, n as u64))
+}
+
 /// PDV of each packet that took the direct way: its delay above the smallest, in seconds.
-pub(super) fn variation(capture: &Capture, stream: Stream) -> Sample {
-    let packets = packets(capture, stream).unwrap_or_default();
-    let least = packets.iter().filter_map(|packet| packet.delay()).min().unwrap_or(0);
-    packets.iter().filter_map(|packet| Some(seconds(packet.delay()? - least))).collect()
+pub(super) fn variation(packets: &[Packet]) -> Sample {
+    let delays = || packets.iter().filter_map(Packet::delay);
+    let least = delays().min().unwrap_or(0);
+    delays().map(|delay| seconds(delay - least)).collect()
 }
 
 /// J in seconds after each packet, in order of arrival, with the arrival.
@@ -80,10 +97,13 @@ fn interarrival(received: &[ReceivedPacket], stream: Stream) -> Vec<(Nanos, f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::fixture::{MS, call, value};
+    use crate::media::{
+        fixture::{MS, call, congruential, value},
+        identity::Fate,
+    };
 
     fn packet(stream: Stream, sequence: u64, rtp_time: u32, at: Nanos) -> ReceivedPacket {
-        ReceivedPacket { stream, sequence, rtp_time, hash: sequence, at, seen: at }
+        ReceivedPacket { stream, sequence, rtp_time, hash: sequence, bytes: 0, at, seen: at }
     }
 
     #[test]
@@ -92,6 +112,7 @@ mod tests {
         for stream in ["audio", "video"] {
             // A third of a second is no whole number of nanoseconds.
             assert!(value(&readings, Metric::MediaJitter, &[stream]).expect("packets") < 1e-6);
+            assert!(value(&readings, Metric::MediaDelayChange, &[stream]).expect("packets") < 1e-12);
             for stat in ["p50", "p95", "p99"] {
                 assert!(value(&readings, Metric::MediaDelayVariation, &[stream, stat]).expect("packets").abs() < 1e-12);
             }
@@ -146,6 +167,56 @@ mod tests {
             // The standard's code rounds to whole clock units on the way.
             assert!((last - appendix_a8(&trace, 48_000)).abs() < 2.5 / 48_000.0, "{last}");
         }
+    }
+
+    #[test]
+    fn agrees_with_numpy_on_the_same_trace() {
+        // Width of the uniform delay in ns; then last and mean J by the formula of §6.4.1 in floating
+        // point, mean |IPDV|, and p95 and p99 of PDV by the inverted distribution.
+        let table = [
+            (7, 500, 12_000_000, 0.00388274013328, 0.00388047656513, 0.0039971922004, 0.01129708, 0.011788416),
+            (8, 1500, 30_000_000, 0.0099121664622, 0.0099441088813, 0.010487316523, 0.028763079, 0.02967048),
+            (9, 500, 90_000_000, 0.0190078279742, 0.0188057687182, 0.0300222353447, 0.085506143, 0.089109455),
+        ];
+        let near = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 1e-9, "{got}, not {want}");
+        for (seed, n, width, last, mean, ipdv, p95, p99) in table {
+            let mut random = congruential(seed);
+            let mut at = -1;
+            let received: Vec<_> = (0..n)
+                .map(|i| {
+                    at = (Nanos::from(i) * 20 * MS + random() as Nanos % width).max(at + 1);
+                    packet(Stream::Audio, u64::from(i), u32::MAX.wrapping_add(i * 960), at)
+                })
+                .collect();
+            let course = interarrival(&received, Stream::Audio);
+            near(course.last().expect("updates").1, last);
+            near(course.iter().map(|(_, j)| j).sum::<f64>() / course.len() as f64, mean);
+
+            let mut random = congruential(seed);
+            let packets: Vec<Packet> = (0..n)
+                .map(|i| {
+                    let sent = Nanos::from(i) * 20 * MS;
+                    let received = Some(sent + 50 * MS + random() as Nanos % width);
+                    Packet { sequence: u64::from(i), sent, received, fate: Fate::InOrder, extent: 0, copied: false }
+                })
+                .collect();
+            near(change(&packets).expect("pairs").0, ipdv);
+            near(variation(&packets).quantile(Stat::P95).expect("packets"), p95);
+            near(variation(&packets).quantile(Stat::P99).expect("packets"), p99);
+        }
+    }
+
+    #[test]
+    fn only_pairs_of_which_both_came_directly_have_a_difference() {
+        // Every third takes 10 ms more; of each ten the eighth is lost.
+        let path = |s: u64| (s % 10 != 7).then_some(if s.is_multiple_of(3) { 90 * MS } else { 80 * MS });
+        let readings = readings(&call(10, |packet| path(packet.sequence)));
+        let pairs = (49..548).filter(|s| path(*s).is_some() && path(s + 1).is_some());
+        let differences: Vec<f64> = pairs.map(|s| if path(s) == path(s + 1) { 0.0 } else { 0.010 }).collect();
+        let want = differences.iter().sum::<f64>() / differences.len() as f64;
+        let reading = readings.iter().find(|reading| reading.metric == Metric::MediaDelayChange).expect("audio first");
+        assert_eq!(reading.n, differences.len() as u64);
+        assert!((reading.value - want).abs() < 1e-12, "{}, not {want}", reading.value);
     }
 
     #[test]

@@ -1,47 +1,59 @@
 //! What did not come back, or not in time, or not in order: counts by identity, nothing estimated.
 
 use super::{
+    burst,
     capture::{Capture, Stream},
-    identity::{Fate, packets},
+    identity::{Fate, Packet, packets},
     jitter::variation,
     stats::{Stat, ratio, seconds},
 };
-use crate::{Metric, Reading};
+use crate::{Label, Metric, Reading};
 
 /// Shares of the packets of each stream:
 /// - loss before repair: never back, or back only as a repeat;
 /// - residual loss: never back at all;
 /// - late: back, but after the smallest delay plus the reference jitter buffer;
 /// - repaired: back as a repeat;
-/// - reordered: back behind a newer one, without repeat (RFC 4737 §3.3).
+/// - reordered: back behind a newer one, without repeat (RFC 4737 §3.3), and how far behind at most;
+/// - duplicates: back more than once, further repeats that were asked for left out (RFC 5560).
 pub fn readings(capture: &Capture) -> Vec<Reading> {
     Stream::ALL.into_iter().flat_map(|stream| of_stream(capture, stream)).collect()
 }
 
 fn of_stream(capture: &Capture, stream: Stream) -> Vec<Reading> {
+    let ts = capture.ended_at;
     let packets = packets(capture, stream).unwrap_or_default();
     let n = packets.len() as u64;
     let count = |fate| packets.iter().filter(|packet| packet.fate == fate).count() as u64;
     let (lost, repaired, reordered) = (count(Fate::Lost), count(Fate::Repaired), count(Fate::Reordered));
+    let copied = packets.iter().filter(|packet| packet.copied).count() as u64;
     let mut shares = vec![
         (Metric::MediaLoss, lost + repaired),
         (Metric::MediaResidualLoss, lost),
         (Metric::MediaRepairedPackets, repaired),
         (Metric::MediaReordering, reordered),
+        (Metric::MediaDuplicates, copied),
     ];
-    if let Some(buffer) = reference_buffer(capture, stream) {
-        let least = packets.iter().filter_map(|packet| packet.delay()).min().unwrap_or(0);
+    if let Some(buffer) = reference_buffer(&packets) {
+        let least = packets.iter().filter_map(Packet::delay).min().unwrap_or(0);
         let delays = packets.iter().filter_map(|packet| Some(packet.received? - packet.sent));
         let late = delays.filter(|delay| seconds(delay - least) > buffer).count();
         shares.push((Metric::MediaLatePackets, late as u64));
     }
-    shares.into_iter().filter_map(|(metric, hits)| ratio(capture.ended_at, metric, Some(stream), hits, n)).collect()
+    let mut readings: Vec<Reading> =
+        shares.into_iter().filter_map(|(metric, hits)| ratio(ts, metric, Some(stream), hits, n)).collect();
+    let extent = packets.iter().map(|packet| packet.extent).max();
+    readings.extend(extent.map(|extent| {
+        Reading::new(ts, Metric::MediaReorderingExtent, extent as f64, reordered).with(Label::Stream, stream.name())
+    }));
+    readings.extend(burst::readings(ts, stream, &packets));
+    readings
 }
 
 /// Length of the reference jitter buffer in seconds: PDV p99 rounded up to 10 ms, within 20 and
 /// 200 ms. The same for every tool that judges the call, so that results compare.
-fn reference_buffer(capture: &Capture, stream: Stream) -> Option<f64> {
-    let p99 = variation(capture, stream).quantile(Stat::P99)?;
+pub(super) fn reference_buffer(packets: &[Packet]) -> Option<f64> {
+    let p99 = variation(packets).quantile(Stat::P99)?;
     // A hair less, so that 30 ms computed as 30.000001 does not become 40.
     Some((((p99 - 1e-6) * 100.0).ceil() / 100.0).clamp(0.020, 0.200))
 }
@@ -49,7 +61,10 @@ fn reference_buffer(capture: &Capture, stream: Stream) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::fixture::{MS, call, value};
+    use crate::media::{
+        capture::{Nanos, ReceivedPacket},
+        fixture::{MS, call, value},
+    };
 
     /// Hits and events of a share.
     fn counts(readings: &[Reading], metric: Metric, stream: &str) -> (u64, u64) {
@@ -98,6 +113,43 @@ mod tests {
     }
 
     #[test]
+    fn the_extent_of_reordering_is_how_far_behind_the_first_newer_one() {
+        // 50 ms more than the others: two have passed, and the third comes 10 ms later.
+        let capture = call(10, |packet| Some(if packet.sequence == 99 { 130 * MS } else { 80 * MS }));
+        let readings = readings(&capture);
+        assert_eq!(value(&readings, Metric::MediaReorderingExtent, &["audio"]), Some(2.0));
+        assert_eq!(counts(&readings, Metric::MediaReordering, "audio").0, 1);
+    }
+
+    #[test]
+    fn packets_that_came_again_are_duplicates_unless_a_repeat_was_asked_for() {
+        let mut capture = call(10, |packet| {
+            Some(match (packet.stream, packet.sequence) {
+                // Behind newer ones by more than a round trip: repaired. By less: reordered.
+                (_, s) if s % 100 == 7 => 200 * MS,
+                (_, s) if s % 100 == 51 => 105 * MS,
+                _ => 80 * MS,
+            })
+        });
+        let again = |packet: &ReceivedPacket, after: Nanos| {
+            let at = packet.at + after * MS;
+            ReceivedPacket { at, seen: at, ..packet.clone() }
+        };
+        // A copy right behind, of some that came in order, one that was overtaken, and one repaired; and
+        // one that comes as late as a repeat would.
+        for (sequence, after) in [(120, 1), (121, 1), (121, 2), (151, 1), (207, 1), (160, 150), (451, 150)] {
+            let came = |packet: &&ReceivedPacket| packet.sequence == 5_000 + sequence;
+            let copies: Vec<_> = capture.received.iter().filter(came).map(|packet| again(packet, after)).collect();
+            assert_eq!(copies.len(), if sequence == 121 && after == 2 { 4 } else { 2 }, "{sequence}");
+            capture.received.extend(copies);
+        }
+        let readings = readings(&capture);
+        // Repeats of sound are never asked for. Of pictures, 207 and the late one of 451 were.
+        assert_eq!(counts(&readings, Metric::MediaDuplicates, "audio"), (6, 500));
+        assert_eq!(counts(&readings, Metric::MediaDuplicates, "video"), (4, 900));
+    }
+
+    #[test]
     fn without_a_round_trip_twenty_milliseconds_part_repeats_from_reordering() {
         for (behind, reordered) in [(19, 10), (21, 0)] {
             let mut capture =
@@ -139,7 +191,11 @@ mod tests {
         let copies: Vec<_> = capture.received.iter().take(400).cloned().collect();
         capture.received.extend(copies);
         fastrand::Rng::with_seed(1).shuffle(&mut capture.received);
-        assert_eq!(readings(&capture), plain);
+        let but_duplicates = |mut readings: Vec<Reading>| {
+            readings.retain(|reading| reading.metric != Metric::MediaDuplicates);
+            readings
+        };
+        assert_eq!(but_duplicates(readings(&capture)), but_duplicates(plain));
     }
 
     #[test]

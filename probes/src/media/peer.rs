@@ -1,20 +1,24 @@
 //! One end of a call. Beside its settings and the socket hook, the only file that names `webrtc`:
 //! both ends of a self-test are built from it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rtc::{
     media_stream::MediaStreamTrack,
     peer_connection::{
+        configuration::{RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy},
         sdp::RTCSessionDescription,
         state::{RTCIceConnectionState, RTCPeerConnectionState},
     },
     rtcp::payload_feedbacks::{full_intra_request::FullIntraRequest, picture_loss_indication::PictureLossIndication},
     rtp::Packet,
-    rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind},
+    rtp_transceiver::{
+        RTCRtpTransceiverDirection, RTCRtpTransceiverInit,
+        rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind},
+    },
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use webrtc::{
     error::Result,
     media_stream::{
@@ -24,9 +28,16 @@ use webrtc::{
     peer_connection::{PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState},
 };
 
-use super::{capture::Stream, socket::StampingRuntime};
+use super::{capture::Stream, ice::Server, socket::StampingRuntime};
 
+mod deliver;
 mod settings;
+mod setup;
+
+pub(crate) use setup::{Direction, Setup, on_interface};
+
+/// How long candidates may take that STUN and TURN servers have to answer for.
+const GATHERING: Duration = Duration::from_secs(3);
 
 /// What happens to a connection.
 pub(crate) enum Event {
@@ -49,44 +60,50 @@ pub(crate) enum Event {
 /// One connection with a track for sound and one for pictures.
 pub(crate) struct Peer {
     connection: Arc<dyn PeerConnection>,
-    audio: LocalTrack,
-    video: LocalTrack,
+    /// Sound and picture; of a connection that only receives they lead nowhere.
+    tracks: [LocalTrack; 2],
     /// What happens to it, in order.
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
 }
 
 impl Peer {
-    /// A connection bound to `address`, not connected yet. Its ids are drawn from `random`: both
-    /// ends must not name their tracks alike, as feedback is routed by track name.
-    pub(crate) async fn new(runtime: StampingRuntime, address: &str, random: &mut fastrand::Rng) -> Result<Self> {
-        let (engine, registry) = settings::media_engine()?;
+    /// A connection, not connected yet. Its ids are drawn from `random`: both ends must not name
+    /// their tracks alike, as feedback is routed by track name.
+    pub(crate) async fn with(setup: Setup, mut runtime: StampingRuntime, random: &mut fastrand::Rng) -> Result<Self> {
+        let (engine, registry) = settings::media_engine(setup.payload_types, runtime.log.clone())?;
         let (sender, events) = mpsc::unbounded_channel();
+        let group = word(random);
+        let tracks = Stream::ALL.map(|stream| LocalTrack::new(stream, &setup, &group, random));
+        runtime.marks.picture = Some(tracks[Stream::Video as usize].ssrc);
         let connection = PeerConnectionBuilder::new()
+            .with_configuration(configuration(&setup))
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
-            .with_setting_engine(settings::settings())
+            .with_setting_engine(settings::settings(setup.relay_only))
             .with_handler(Arc::new(Handler { events: sender.clone() }))
             .with_runtime(Arc::new(runtime))
-            .with_udp_addrs(vec![address.to_owned()])
+            .with_udp_addrs(setup.addresses)
             .build()
             .await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        let group = word(random);
-        let audio = LocalTrack::new(Stream::Audio, &group, random);
-        let video = LocalTrack::new(Stream::Video, &group, random);
-        for track in [&audio, &video] {
-            connection.add_track(Arc::clone(&track.track) as Arc<dyn TrackLocal>).await?;
-            tokio::spawn(feedback(Arc::clone(&track.track), sender.clone()));
+        for (stream, local) in Stream::ALL.into_iter().zip(&tracks) {
+            let track = Arc::clone(&local.track) as Arc<dyn TrackLocal>;
+            match setup.direction {
+                Direction::Both => drop(connection.add_track(track).await?),
+                Direction::Send => drop(connection.add_transceiver_from_track(track, Some(send_only())).await?),
+                Direction::Receive => {
+                    connection.add_transceiver_from_kind(settings::kind(stream), None).await?;
+                    continue;
+                }
+            }
+            tokio::spawn(feedback(Arc::clone(&local.track), sender.clone()));
         }
-        Ok(Self { connection, audio, video, events })
+        Ok(Self { connection, tracks, events })
     }
 
     /// Our track of `stream`.
     pub(crate) fn track(&self, stream: Stream) -> &LocalTrack {
-        match stream {
-            Stream::Audio => &self.audio,
-            Stream::Video => &self.video,
-        }
+        &self.tracks[stream as usize]
     }
 
     /// Our offer, all candidates included.
@@ -102,8 +119,11 @@ impl Peer {
         self.describe(answer).await
     }
 
-    /// Takes the other side's answer.
-    pub(crate) async fn accept(&self, answer: String) -> Result<()> {
+    /// Takes the other side's answer, and the payload types in which it wants our tracks.
+    pub(crate) async fn accept(&mut self, answer: String, payload_types: [u8; 2]) -> Result<()> {
+        for (track, payload_type) in self.tracks.iter_mut().zip(payload_types) {
+            track.payload_type = payload_type;
+        }
         self.connection.set_remote_description(RTCSessionDescription::answer(answer)?).await
     }
 
@@ -116,10 +136,15 @@ impl Peer {
 
     async fn describe(&mut self, description: RTCSessionDescription) -> Result<String> {
         self.connection.set_local_description(description).await?;
-        while let Some(event) = self.events.recv().await {
-            if matches!(event, Event::Gathered) {
-                break;
+        let gathered = async {
+            while let Some(event) = self.events.recv().await {
+                if matches!(event, Event::Gathered) {
+                    break;
+                }
             }
+        };
+        if timeout(GATHERING, gathered).await.is_err() {
+            tracing::debug!("a STUN or TURN server did not answer in time; going on without it");
         }
         Ok(self.connection.local_description().await.map(|description| description.sdp).unwrap_or_default())
     }
@@ -131,14 +156,16 @@ pub(crate) struct LocalTrack {
     track: Arc<TrackLocalStaticRTP>,
     /// Its SSRC.
     pub(crate) ssrc: u32,
-    /// Its payload type, as offered.
+    /// Its payload type, as offered or as the answer has it.
     pub(crate) payload_type: u8,
+    /// Whether a TURN server may be on its way.
+    relayed: bool,
 }
 
 impl LocalTrack {
-    fn new(stream: Stream, group: &str, random: &mut fastrand::Rng) -> Self {
+    fn new(stream: Stream, setup: &Setup, group: &str, random: &mut fastrand::Rng) -> Self {
         let ssrc = random.u32(1..);
-        let codec = settings::codec(stream);
+        let codec = settings::codec(stream, setup.payload_types);
         let coding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() },
             codec: codec.rtp_codec,
@@ -146,12 +173,19 @@ impl LocalTrack {
         };
         let kind = settings::kind(stream);
         let track = MediaStreamTrack::new(group.to_owned(), word(random), stream.name().to_owned(), kind, vec![coding]);
-        Self { track: Arc::new(TrackLocalStaticRTP::new(track)), ssrc, payload_type: codec.payload_type }
+        let track = Arc::new(TrackLocalStaticRTP::new(track));
+        Self { track, ssrc, payload_type: codec.payload_type, relayed: !setup.servers.is_empty() }
     }
 
     /// Sends a packet; its SSRC must be ours.
     pub(crate) async fn send(&self, packet: Packet) -> Result<()> {
-        self.track.write_rtp(packet).await
+        self.track.write_rtp(packet).await?;
+        if self.relayed {
+            // The library asks its TURN client for what to send before it hands it the packet, which then
+            // lies there until the next round. An empty compound starts one, and is never sent itself.
+            self.track.write_rtcp(Vec::new()).await?;
+        }
+        Ok(())
     }
 }
 
@@ -228,6 +262,24 @@ async fn feedback(track: Arc<TrackLocalStaticRTP>, events: mpsc::UnboundedSender
     }
 }
 
+fn configuration(setup: &Setup) -> RTCConfiguration {
+    let server = |server: &Server| RTCIceServer {
+        urls: server.urls.clone(),
+        username: server.username.clone(),
+        credential: server.credential.expose().to_owned(),
+    };
+    let policy = if setup.relay_only { RTCIceTransportPolicy::Relay } else { RTCIceTransportPolicy::All };
+    RTCConfigurationBuilder::new()
+        .with_ice_servers(setup.servers.iter().map(server).collect())
+        .with_ice_transport_policy(policy)
+        .build()
+}
+
+fn send_only() -> RTCRtpTransceiverInit {
+    let direction = RTCRtpTransceiverDirection::Sendonly;
+    RTCRtpTransceiverInit { direction, streams: Vec::new(), send_encodings: Vec::new() }
+}
+
 fn word(random: &mut fastrand::Rng) -> String {
     format!("{:016x}", random.u64(..))
 }
@@ -278,3 +330,6 @@ impl PeerConnectionEventHandler for Handler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,23 +1,18 @@
-//! Frame rate, missing pictures and freezes. "Shown" means handed out by the decoder: no display is
-//! involved.
+//! Frame rate, missing, repeated and torn pictures. "Shown" means handed out by the decoder: no display
+//! is involved.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use super::{
     capture::{Capture, DecodedFrame, Nanos},
+    freeze,
     identity::last_counted,
-    stats::{low_confidence, ratio, seconds},
+    stats::{ratio, seconds},
 };
 use crate::{Metric, Reading};
 
-/// Pictures over which the usual time between two is averaged (W3C webrtc-stats, `freezeCount`).
-const AVERAGED: usize = 30;
-/// Shortest excess over the average that is a freeze, in nanoseconds (the same).
-const EXCESS: Nanos = 150_000_000;
-/// Pictures below which the count of freezes is of low confidence.
-const FEWEST: usize = 30;
-
-/// Frame rate and frame ratio by distinct counters, freezes by the times between new pictures.
+/// Frame rate and frame ratio by distinct counters; of the pictures decoded, those that show nothing
+/// new and those made up of parts of two; freezes by the times between new pictures.
 pub fn readings(capture: &Capture) -> Vec<Reading> {
     let ts = capture.ended_at;
     let captured: std::collections::HashMap<u64, Nanos> =
@@ -41,7 +36,14 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
         readings.push(Reading::new(ts, Metric::MediaFrameRate, rate, decoded.len() as u64));
         readings.extend(ratio(ts, Metric::MediaFrameRatio, None, decoded.len() as u64, counted.len() as u64));
     }
-    readings.extend(freezes(capture, &shown));
+    let steady = || capture.frames_decoded.iter().filter(|frame| frame.at >= capture.media_start);
+    let n = steady().count() as u64;
+    let new = shown.iter().filter(|frame| frame.at >= capture.media_start).count() as u64;
+    let torn = steady().filter(|frame| frame.torn).count() as u64;
+    readings.extend(ratio(ts, Metric::MediaRepeatedFrames, None, n - new, n));
+    readings.extend(ratio(ts, Metric::MediaTornFrames, None, torn, n));
+    let shown: Vec<Nanos> = shown.iter().map(|frame| frame.at).collect();
+    readings.extend(freeze::readings(capture, &shown));
     readings
 }
 
@@ -56,41 +58,6 @@ fn new_pictures(capture: &Capture) -> Vec<&DecodedFrame> {
         new
     });
     shown
-}
-
-/// A freeze is a time between two new pictures of at least `max(3 × average, average + 150 ms)`,
-/// the average being that of the up to 30 times before it (W3C webrtc-stats; the standard leaves
-/// open whether the time itself is averaged in). The whole time counts as frozen. A picture that
-/// does not move again before sending ends is frozen until then. The warm-up gives the first
-/// averages and no freezes.
-fn freezes(capture: &Capture, shown: &[&DecodedFrame]) -> Vec<Reading> {
-    let ends = shown.iter().skip(1).map(|frame| frame.at).chain([capture.media_end]);
-    let mut before: VecDeque<Nanos> = VecDeque::with_capacity(AVERAGED);
-    let (mut count, mut frozen) = (0_u64, 0);
-    for (start, end) in shown.iter().map(|frame| frame.at).zip(ends) {
-        let time = end - start;
-        if !before.is_empty() && time > 0 {
-            let average = before.iter().sum::<Nanos>() / before.len() as Nanos;
-            let within = end.min(capture.media_end) - start.max(capture.media_start);
-            if time >= (3 * average).max(average + EXCESS) && within > 0 {
-                count += 1;
-                frozen += within;
-            }
-        }
-        if before.len() == AVERAGED {
-            before.pop_front();
-        }
-        before.push_back(time);
-    }
-    let whole = capture.media_end - capture.media_start;
-    if shown.len() < 2 || whole <= 0 {
-        return Vec::new();
-    }
-    let n = shown.len() as u64;
-    [(Metric::MediaFreezes, count as f64), (Metric::MediaFreezeRatio, seconds(frozen) / seconds(whole))]
-        .map(|(metric, value)| Reading::new(capture.ended_at, metric, value, n))
-        .map(|reading| if shown.len() < FEWEST { low_confidence(reading) } else { reading })
-        .to_vec()
 }
 
 #[cfg(test)]
@@ -178,6 +145,21 @@ mod tests {
         }
         near(get(&capture, Metric::MediaFreezes), 1.0);
         near(get(&capture, Metric::MediaFrameRatio), 0.9);
+    }
+
+    #[test]
+    fn repeated_and_torn_pictures_are_counted() {
+        let mut capture = without(|_| false);
+        // Each twentieth shows what was there already, two are torn.
+        for i in (40..300).step_by(20) {
+            capture.frames_decoded[i].counter = capture.frames_decoded[i - 2].counter;
+        }
+        capture.frames_decoded[100].torn = true;
+        capture.frames_decoded[101].torn = true;
+        capture.frames_decoded[3].torn = true;
+        let n = capture.frames_decoded.iter().filter(|frame| frame.at >= capture.media_start).count() as f64;
+        near(get(&capture, Metric::MediaRepeatedFrames), 13.0 / n);
+        near(get(&capture, Metric::MediaTornFrames), 2.0 / n);
     }
 
     #[test]

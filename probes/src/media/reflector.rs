@@ -1,66 +1,177 @@
-//! The embedded far end: sends every packet back unchanged, on tracks of its own. It lives in the
-//! process of the call, so a call to it measures this box and nothing beyond.
+//! A far end that sends every packet back unchanged, on tracks of its own. Embedded, it lives in the
+//! process of the call, so a call to it measures this box and nothing beyond; as `bellwether reflect`
+//! it is another room's far end. It decodes nothing and keeps nothing.
 
-use rtc::shared::error::Result;
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rtc::shared::error::{Error, Result};
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
 use super::{
     capture::Stream,
-    peer::{Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack},
+    peer::{Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack, Setup},
+    slice,
     socket::StampingRuntime,
 };
 
-/// A far end on the loopback interface.
+/// How often it is looked whether packets still come.
+const LOOK: Duration = Duration::from_secs(1);
+/// Looks in a row without a packet after which nobody is there any more.
+const MOST_SILENT: u32 = 10;
+
+/// An offer was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ReflectError {
+    /// It is none, or offers nothing that can be reflected.
+    #[error("the offer cannot be answered")]
+    Offer(#[source] Error),
+    /// No connection can be set up on this box.
+    #[error("no connection can be set up here")]
+    Own(#[source] Error),
+}
+
+/// Why reflecting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// The connection broke, or was never made.
+    Gone,
+    /// No media came for ten seconds.
+    Silent,
+}
+
+/// Shortens the turns of this thread and of those it starts, so that what arrives is sent back without
+/// waiting for threads that compute. For a program that does nothing else.
+pub fn take_short_turns() {
+    slice::short();
+}
+
+/// Answers the offer of a caller at `caller`, and from then on reflects what it sends, on loopback for a
+/// caller of this box and on all interfaces for any other. Ids are drawn from `random`.
+///
+/// # Errors
+/// [`ReflectError`]: the offer cannot be answered, or this box cannot answer any.
+pub async fn answer(
+    offer: String,
+    caller: IpAddr,
+    random: &mut fastrand::Rng,
+) -> std::result::Result<(String, Reflecting), ReflectError> {
+    let setup = match loopback(caller) {
+        Some(address) => Setup::at(address),
+        None => Setup::on_interfaces(false),
+    };
+    let reflector = Reflector::with(setup, random).await.map_err(ReflectError::Own)?;
+    reflector.answer(offer).await.map_err(ReflectError::Offer)
+}
+
+/// Where to meet a caller of this box.
+fn loopback(caller: IpAddr) -> Option<&'static str> {
+    let caller = caller.to_canonical();
+    caller.is_loopback().then_some(if caller.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" })
+}
+
+/// A far end that waits for an offer.
 pub(crate) struct Reflector {
     peer: Peer,
 }
 
 impl Reflector {
-    /// A reflector that waits for an offer.
+    /// A reflector on the loopback interface.
     pub(crate) async fn new(random: &mut fastrand::Rng) -> Result<Self> {
-        let runtime = StampingRuntime { log: None, impairment: None };
-        Ok(Self { peer: Peer::new(runtime, "127.0.0.1:0", random).await? })
+        Self::with(Setup::at("127.0.0.1:0"), random).await
+    }
+
+    async fn with(setup: Setup, random: &mut fastrand::Rng) -> Result<Self> {
+        Ok(Self { peer: Peer::with(setup, StampingRuntime::default(), random).await? })
     }
 
     /// Answers an offer, and from then on reflects until it is closed.
     pub(crate) async fn answer(mut self, offer: String) -> Result<(String, Reflecting)> {
-        let answer = self.peer.answer(offer).await?;
-        let (stop, stopped) = tokio::sync::oneshot::channel();
-        let task = tokio::spawn(reflect(self.peer, stopped));
-        Ok((answer, Reflecting { stop, task }))
+        let answer = match self.peer.answer(offer).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.peer.close().await;
+                return Err(error);
+            }
+        };
+        let (stop, stopped) = oneshot::channel();
+        let packets = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(reflect(self.peer, Arc::clone(&packets), stopped));
+        Ok((answer, Reflecting { stop, task: Some(task), packets }))
     }
 }
 
 /// A reflector at work.
-pub(crate) struct Reflecting {
-    stop: tokio::sync::oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<()>,
+#[derive(Debug)]
+pub struct Reflecting {
+    stop: oneshot::Sender<()>,
+    /// `None` once it has ended.
+    task: Option<JoinHandle<Ended>>,
+    packets: Arc<AtomicU64>,
 }
 
 impl Reflecting {
-    /// Ends it.
-    pub(crate) async fn close(self) {
+    /// Waits until it ends by itself. May be dropped and called again.
+    pub async fn ended(&mut self) -> Ended {
+        let Some(task) = &mut self.task else { return Ended::Gone };
+        let ended = task.await;
+        self.task = None;
+        ended.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the reflector ended badly");
+            Ended::Gone
+        })
+    }
+
+    /// Packets reflected so far.
+    pub fn packets(&self) -> u64 {
+        self.packets.load(Ordering::Relaxed)
+    }
+
+    /// Ends it and waits for its end.
+    pub async fn close(mut self) {
+        let Some(task) = self.task.take() else { return };
         drop(self.stop);
-        if let Err(error) = self.task.await {
+        if let Err(error) = task.await {
             tracing::debug!(%error, "the reflector ended badly");
         }
     }
 }
 
-async fn reflect(mut peer: Peer, mut stopped: tokio::sync::oneshot::Receiver<()>) {
+async fn reflect(mut peer: Peer, packets: Arc<AtomicU64>, mut stopped: oneshot::Receiver<()>) -> Ended {
     let mut source: Option<KeyFrameRequests> = None;
-    loop {
+    let mut silence = Silence::default();
+    let mut looks = looks();
+    let ended = loop {
         let event = tokio::select! {
             event = peer.events.recv() => event,
-            _ = &mut stopped => None,
+            _ = &mut stopped => break Ended::Told,
+            _ = looks.tick() => {
+                if silence.is_too_long(packets.load(Ordering::Relaxed)) {
+                    break Ended::Silent;
+                }
+                continue;
+            }
         };
         match event {
-            None | Some(Event::Failed | Event::IceFailed) => break,
+            None | Some(Event::Failed | Event::IceFailed) => break Ended::Gone,
             Some(Event::Track(track)) => {
                 if track.stream == Stream::Video {
                     source = Some(track.requests());
                 }
                 let back = peer.track(track.stream).clone();
-                tokio::spawn(send_back(track, back));
+                tokio::spawn(send_back(track, back, Arc::clone(&packets)));
             }
             // Whoever watches our picture cannot decode it: as it is the sender's, the sender
             // must make the key frame.
@@ -71,23 +182,77 @@ async fn reflect(mut peer: Peer, mut stopped: tokio::sync::oneshot::Receiver<()>
             }
             Some(Event::Gathered | Event::IceConnected | Event::Connected) => {}
         }
-    }
+    };
     peer.close().await;
+    ended
+}
+
+fn looks() -> Interval {
+    let mut looks = interval(LOOK);
+    // A box that stood still gives the caller its full time.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
+/// For how long no packet came.
+#[derive(Debug, Default)]
+struct Silence {
+    packets: u64,
+    looks: u32,
+}
+
+impl Silence {
+    /// One look at how many packets came so far; the first look is at the start.
+    fn is_too_long(&mut self, packets: u64) -> bool {
+        self.looks = if packets == self.packets { self.looks + 1 } else { 0 };
+        self.packets = packets;
+        self.looks > MOST_SILENT
+    }
 }
 
 /// Payload, number, time stamp and marker stay; SSRC and payload type are those of our track.
-async fn send_back(track: RemoteTrack, back: LocalTrack) {
+async fn send_back(track: RemoteTrack, back: LocalTrack, packets: Arc<AtomicU64>) {
     let requests = track.requests();
     while let Some(incoming) = track.next().await {
         match incoming {
             Incoming::Packet(mut packet) => {
                 packet.header.ssrc = back.ssrc;
                 packet.header.payload_type = back.payload_type;
+                packets.fetch_add(1, Ordering::Relaxed);
                 if back.send(packet).await.is_err() {
                     break;
                 }
             }
             Incoming::KeyFrameWanted => requests.send().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_seconds_without_a_packet_are_too_long_whenever_they_come() {
+        let mut silence = Silence::default();
+        let mut too_long =
+            |packets: u64, looks: usize| -> Vec<bool> { (0..looks).map(|_| silence.is_too_long(packets)).collect() };
+        assert_eq!(too_long(0, 10), [false; 10]);
+        assert_eq!(too_long(7, 11), [false; 11], "a packet starts it anew");
+        assert_eq!(too_long(7, 1), [true]);
+    }
+
+    #[test]
+    fn a_caller_of_this_box_is_met_on_loopback_and_no_other() {
+        for (caller, met) in [
+            ("127.0.0.1", Some("127.0.0.1:0")),
+            ("127.1.2.3", Some("127.0.0.1:0")),
+            ("::ffff:127.0.0.1", Some("127.0.0.1:0")),
+            ("::1", Some("[::1]:0")),
+            ("192.0.2.7", None),
+            ("2001:db8::7", None),
+        ] {
+            assert_eq!(loopback(caller.parse().expect("an address")), met, "{caller}");
         }
     }
 }

@@ -8,9 +8,8 @@ use std::{
     fmt,
     future::Future,
     io::{self, IoSliceMut},
-    mem::{size_of, zeroed},
     net::SocketAddr,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::AsRawFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -23,13 +22,15 @@ use webrtc::runtime::{
     Transmit,
 };
 
-use control::{address, ancillary};
+use super::Dscp;
+use control::ancillary;
 use datagram::{Datagram, classify, is_media};
 
 mod control;
 pub(crate) mod datagram;
 pub(crate) mod log;
 pub(crate) mod rehearsal;
+mod system;
 
 pub(crate) use log::Log;
 pub(crate) use rehearsal::Impairment;
@@ -37,24 +38,30 @@ pub(crate) use rehearsal::Impairment;
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The runtime we hand to `webrtc`: tokio, with our socket.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct StampingRuntime {
     /// Where stamps go; the far end of a self-test has none.
     pub(crate) log: Option<Arc<Log>>,
     /// What is to be done to our outgoing media.
     pub(crate) impairment: Option<Arc<Impairment>>,
+    /// How our datagrams are marked.
+    pub(crate) marks: Marks,
+    /// The network interface that all sockets are bound to.
+    pub(crate) interface: Option<String>,
 }
 
 impl Runtime for StampingRuntime {
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         socket.set_nonblocking(true)?;
-        for option in [libc::SO_TIMESTAMPNS, libc::SO_RXQ_OVFL] {
-            enable(socket.as_raw_fd(), option)?;
+        system::enable_stamps(socket.as_raw_fd())?;
+        if let Some(interface) = &self.interface {
+            system::bind_to_interface(socket.as_raw_fd(), interface)?;
         }
         Ok(Arc::new(Socket {
             io: Arc::new(UdpSocket::from_std(socket)?),
             log: self.log.clone(),
             impairment: self.impairment.clone(),
+            marks: self.marks,
         }))
     }
 
@@ -97,12 +104,41 @@ impl Runtime for StampingRuntime {
     }
 }
 
+/// Whether a call can go by the network interface of that name.
+///
+/// # Errors
+/// The kernel's, where there is no such interface, or none that we may use.
+pub(crate) fn check_interface(interface: &str) -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    system::bind_to_interface(socket.as_raw_fd(), interface)
+}
+
+/// Which code point each datagram of a call gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// Those of sound and picture.
+    pub(crate) dscp: Dscp,
+    /// The SSRC of our picture.
+    pub(crate) picture: Option<u32>,
+}
+
+impl Marks {
+    /// The picture has its own; connectivity checks, the handshake and reports go with the sound.
+    fn of(&self, bytes: &[u8]) -> u8 {
+        match classify(bytes) {
+            Datagram::Rtp(id) if Some(id.ssrc) == self.picture => self.dscp.video,
+            _ => self.dscp.audio,
+        }
+    }
+}
+
 /// Every system call goes through `try_io`, or tokio would never learn that the socket is no
 /// longer ready. One datagram per call: segmentation offload would share one stamp among several.
 struct Socket {
     io: Arc<UdpSocket>,
     log: Option<Arc<Log>>,
     impairment: Option<Arc<Impairment>>,
+    marks: Marks,
 }
 
 impl Socket {
@@ -117,7 +153,8 @@ impl Socket {
         let Some(impairment) = self.impairment.as_ref().filter(|_| is_media(transmit.contents)) else {
             return false;
         };
-        impairment.hold(&self.io, transmit.destination, transmit.contents, self.log.as_ref(), Instant::now())
+        let &Transmit { destination, contents, .. } = transmit;
+        impairment.hold(&self.io, destination, contents, self.marks.of(contents), self.log.as_ref(), Instant::now())
     }
 }
 
@@ -145,7 +182,8 @@ impl AsyncUdpSocket for Socket {
             if lost {
                 return Poll::Ready(Ok(transmit.contents.len()));
             }
-            match self.io.try_send_to(transmit.contents, transmit.destination) {
+            let dscp = self.marks.of(transmit.contents);
+            match system::send(&self.io, transmit.destination, transmit.contents, dscp) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return Poll::Ready(other),
             }
@@ -163,20 +201,21 @@ impl AsyncUdpSocket for Socket {
         };
         loop {
             ready!(self.io.poll_recv_ready(cx))?;
-            match self.io.try_io(Interest::READABLE, || receive(self.io.as_raw_fd(), buffer)) {
+            match self.io.try_io(Interest::READABLE, || system::receive(self.io.as_raw_fd(), buffer, ancillary)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
-                Ok(arrival) => {
-                    if let (Some(log), Some(bytes)) = (&self.log, buffer.get(..arrival.length)) {
+                Ok((length, from, told)) => {
+                    if let (Some(log), Some(bytes)) = (&self.log, buffer.get(..length)) {
                         let clock = log.clock();
-                        log.arrived(bytes, arrival.at.map_or_else(|| clock.now(), |unix| clock.at_wall(unix)));
-                        if let Some(count) = arrival.overflow {
+                        // The kernel may miss the very first ones.
+                        log.arrived(bytes, told.arrived.map_or_else(|| clock.now(), |unix| clock.at_wall(unix)));
+                        if let Some(count) = told.overflow {
                             log.overflowed(count);
                         }
                     }
-                    meta.addr = arrival.from;
-                    meta.len = arrival.length;
-                    meta.stride = arrival.length.max(1);
+                    meta.addr = from;
+                    meta.len = length;
+                    meta.stride = length.max(1);
                     return Poll::Ready(Ok(1));
                 }
             }
@@ -187,150 +226,8 @@ impl AsyncUdpSocket for Socket {
 /// For the fuzz target `datagrams`.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(data: &[u8]) {
-    let _ = (classify(data), is_media(data), ancillary(data), address(data));
-}
-
-/// One datagram that arrived.
-struct Arrival {
-    length: usize,
-    from: SocketAddr,
-    /// Wall clock, nanoseconds since 1970. The kernel may miss the very first ones.
-    at: Option<i64>,
-    overflow: Option<u32>,
-}
-
-/// Room for what the kernel says beside a datagram, aligned as it wants it.
-#[repr(align(8))]
-struct Room([u8; 128]);
-
-#[expect(unsafe_code, reason = "setsockopt has no safe form in the standard library")]
-fn enable(socket: RawFd, option: i32) -> io::Result<()> {
-    let on: i32 = 1;
-    // SAFETY: `on` outlives the call, and its size is given as it is.
-    let result = unsafe {
-        libc::setsockopt(socket, libc::SOL_SOCKET, option, (&raw const on).cast(), size_of::<i32>() as libc::socklen_t)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-#[expect(unsafe_code, reason = "recvmsg with control data has no safe form in the standard library")]
-fn receive(socket: RawFd, buffer: &mut [u8]) -> io::Result<Arrival> {
-    let mut name = Room([0; 128]);
-    let mut control = Room([0; 128]);
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: `msghdr` is plain numbers and pointers, for which zero is a valid value.
-    let mut header: libc::msghdr = unsafe { zeroed() };
-    header.msg_name = name.0.as_mut_ptr().cast();
-    header.msg_namelen = name.0.len() as libc::socklen_t;
-    header.msg_iov = &raw mut part;
-    header.msg_iovlen = 1;
-    header.msg_control = control.0.as_mut_ptr().cast();
-    header.msg_controllen = control.0.len() as _;
-    // SAFETY: all three buffers are valid for their lengths and outlive the call.
-    let length = unsafe { libc::recvmsg(socket, &raw mut header, libc::MSG_DONTWAIT) };
-    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
-    let from = name.0.get(..header.msg_namelen as usize).and_then(address);
-    let from = from.ok_or_else(|| io::Error::from(io::ErrorKind::Interrupted))?;
-    let told = ancillary(control.0.get(..header.msg_controllen as usize).unwrap_or_default());
-    Ok(Arrival { length, from, at: told.arrived, overflow: told.overflow })
+    let _ = (classify(data), is_media(data), ancillary(data), control::address(data));
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-
-    use std::{future::poll_fn, thread};
-
-    use super::{datagram::PacketId, *};
-    use crate::media::clock::Clock;
-
-    fn rtp(sequence: u16) -> Vec<u8> {
-        let [a, b] = sequence.to_be_bytes();
-        vec![0x80, 111, a, b, 0, 0, 0, 0, 0, 0, 0, 5, 1, 2, 3]
-    }
-
-    fn socket(log: Option<Arc<Log>>, impairment: Option<Arc<Impairment>>) -> (Arc<dyn AsyncUdpSocket>, SocketAddr) {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = socket.local_addr().unwrap();
-        (StampingRuntime { log, impairment }.wrap_udp_socket(socket).unwrap(), address)
-    }
-
-    async fn receive_one(socket: &Arc<dyn AsyncUdpSocket>) -> (Vec<u8>, SocketAddr) {
-        let mut buffer = [0; 1500];
-        let mut meta = [RecvMeta::default()];
-        let count = poll_fn(|cx| socket.poll_recv(cx, &mut [IoSliceMut::new(&mut buffer)], &mut meta)).await.unwrap();
-        assert_eq!((count, meta[0].stride), (1, meta[0].len));
-        (buffer[..meta[0].len].to_vec(), meta[0].addr)
-    }
-
-    #[tokio::test]
-    async fn a_datagram_is_stamped_when_it_comes_not_when_it_is_read() {
-        let log = Arc::new(Log::new(Clock::start()));
-        let (socket, address) = socket(Some(Arc::clone(&log)), None);
-        let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let slept = 20_000_000;
-        // The kernel takes a while to begin stamping after the first socket asked for it.
-        for sequence in 0..100 {
-            let before = log.clock().now();
-            sender.send_to(&rtp(sequence), address).unwrap();
-            thread::sleep(Duration::from_nanos(slept as u64));
-            let (bytes, from) = receive_one(&socket).await;
-            let read = log.clock().now();
-            assert_eq!((bytes, from), (rtp(sequence), sender.local_addr().unwrap()));
-            let at = log.take(PacketId { ssrc: 5, sequence }).unwrap();
-            assert!(before <= at && at <= read, "{before} {at} {read}");
-            if at <= read - slept {
-                return;
-            }
-        }
-        unreachable!("no datagram was stamped on arrival");
-    }
-
-    #[tokio::test]
-    async fn what_the_rehearsal_holds_back_counts_as_sent_that_much_earlier() {
-        let log = Arc::new(Log::new(Clock::start()));
-        let delay = Duration::from_millis(30);
-        let impairment = Arc::new(Impairment::new(delay, 0.0, 1).unwrap());
-        let (sender, _) = socket(Some(Arc::clone(&log)), Some(impairment));
-        let arrivals = Arc::new(Log::new(*log.clock()));
-        let (receiver, to) = socket(Some(Arc::clone(&arrivals)), None);
-        let check = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[3; 12]].concat();
-        sender.send_to(&rtp(7), to).await.unwrap();
-        sender.send_to(&check, to).await.unwrap();
-        assert_eq!(receive_one(&receiver).await.0, check, "checks overtake held media");
-        assert_eq!(receive_one(&receiver).await.0, rtp(7));
-        let id = PacketId { ssrc: 5, sequence: 7 };
-        let taken = arrivals.take(id).unwrap() - log.sent(id).unwrap();
-        assert!(taken >= 30_000_000, "{taken} ns");
-    }
-
-    #[tokio::test]
-    async fn what_leaves_the_rehearsal_too_late_was_sent_late() {
-        let delay = Duration::from_millis(30);
-        let impairment = Impairment::new(delay, 0.0, 1).unwrap();
-        let log = Arc::new(Log::new(Clock::start()));
-        let (receiver, to) = socket(None, None);
-        let sender = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        sender.writable().await.unwrap();
-        // Held since a second, so let go 970 ms too late.
-        let meant = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-        let before = log.clock().before(delay);
-        assert!(impairment.hold(&sender, to, &rtp(9), Some(&log), meant));
-        assert_eq!(receive_one(&receiver).await.0, rtp(9));
-        let sent = log.sent(PacketId { ssrc: 5, sequence: 9 }).unwrap();
-        assert!(before <= sent && sent <= log.clock().before(delay), "{before} {sent}");
-    }
-
-    #[tokio::test]
-    async fn what_the_rehearsal_loses_counts_as_sent_and_never_arrives() {
-        let log = Arc::new(Log::new(Clock::start()));
-        let impairment = Arc::new(Impairment::new(Duration::ZERO, 1.0, 1).unwrap());
-        let (sender, _) = socket(Some(Arc::clone(&log)), Some(impairment));
-        let (receiver, to) = socket(None, None);
-        assert_eq!(sender.send_to(&rtp(8), to).await.unwrap(), rtp(8).len());
-        let report = [0x80, 200, 0, 1, 0, 0, 0, 5];
-        sender.send_to(&report, to).await.unwrap();
-        assert_eq!(receive_one(&receiver).await.0, report, "reports are never lost");
-        assert!(log.sent(PacketId { ssrc: 5, sequence: 8 }).is_some());
-    }
-}
+mod tests;

@@ -37,12 +37,16 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
     if let (Some(sound), Some(picture)) = (sound.interval(Stat::P50), picture.interval(Stat::P50)) {
         reading = reading.between(picture.0 - sound.1 - own, picture.1 - sound.0 - own);
     }
-    let enough = sound.len() >= FEWEST.0 && picture.len() >= FEWEST.1;
-    vec![if enough { reading } else { low_confidence(reading) }]
+    vec![if enough(&sound, &picture) { reading } else { low_confidence(reading) }]
+}
+
+/// Whether there are samples enough to compare sound with picture.
+pub(super) fn enough(sound: &Sample, picture: &Sample) -> bool {
+    sound.len() >= FEWEST.0 && picture.len() >= FEWEST.1
 }
 
 /// Median time from a marker's first sample until the packet that carries it was sent, in seconds.
-fn own_sound(capture: &Capture) -> Option<f64> {
+pub(super) fn own_sound(capture: &Capture) -> Option<f64> {
     let carriers = carriers(capture);
     let steady = capture.markers_sent.iter().filter(|marker| marker.generated >= capture.media_start);
     let wait = steady.filter_map(|marker| Some(seconds(carriers.get(&marker.index)?.at? - marker.generated)));
@@ -51,7 +55,7 @@ fn own_sound(capture: &Capture) -> Option<f64> {
 
 /// Median time from the capture of a picture until its first packet was sent, in seconds: the first
 /// packet after its capture, as encoding takes less than the time between two pictures.
-fn own_picture(capture: &Capture) -> Option<f64> {
+pub(super) fn own_picture(capture: &Capture) -> Option<f64> {
     let mut sent: Vec<Nanos> =
         capture.sent.iter().filter(|packet| packet.stream == Stream::Video).filter_map(|packet| packet.at).collect();
     sent.sort_unstable();

@@ -21,8 +21,9 @@ const MOST_BYTES: u64 = 4 << 20;
 const MOST_COMPLAINTS: u64 = 4 << 10;
 /// How long it has to end when asked to.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long before the run's deadline the child is given up, at most.
-const MARGIN: Duration = Duration::from_secs(1);
+/// How long before the run's deadline the child is given up, at most. In half of it the child frees
+/// what a far end keeps for it.
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// Runs `task` in a child, and gives what came of it. Fails with [`Reason::Worker`] if there was
 /// no child, or it died; with `Cancelled` or `Timeout` if it was ended. No child is left behind,

@@ -1,13 +1,11 @@
 //! The shared secret that signs a webhook's orders, and the file that holds it.
 
-use std::{fmt, fs, io::Read, os::unix::fs::PermissionsExt, path::Path};
+use std::{fmt, path::Path};
 
+use bellwether_probes::secret::read_bounded;
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-
-/// Longest secret or certificate file that is read.
-const MAX_FILE: u64 = 256 * 1024;
 
 /// A shared secret. Never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,17 +38,6 @@ impl Secret {
     }
 }
 
-/// Whether nobody but its owner can read a secret file.
-pub(super) fn guarded(path: &Path) -> Result<(), String> {
-    let mode = fs::metadata(path).map_err(|error| format!("cannot read {path:?}: {error}"))?.permissions().mode();
-    // The service manager guards its credentials by an access list, which shows as a group's right.
-    let credential = std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder));
-    if mode & 0o077 != 0 && !credential {
-        return Err(format!("{path:?} has mode {:04o}, expected 0600: others can read the secret", mode & 0o7777));
-    }
-    Ok(())
-}
-
 /// Reads all secrets of a file, the newest first as they stand there.
 pub(super) fn secrets(path: &Path) -> Result<Vec<Secret>, String> {
     let text = String::from_utf8(read_bounded(path)?).map_err(|_| format!("{path:?} is no text"))?;
@@ -61,17 +48,6 @@ pub(super) fn secrets(path: &Path) -> Result<Vec<Secret>, String> {
         return Err(format!("{path:?} holds no secret"));
     }
     Ok(secrets)
-}
-
-/// Reads a small file.
-pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error| format!("cannot read {path:?}: {error}");
-    let mut bytes = Vec::new();
-    fs::File::open(path).map_err(cannot)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("{path:?} has more than {MAX_FILE} bytes"));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -8,12 +8,7 @@ use super::{
     reorder::{Extender, Next, Reorder},
     sound::Ear,
 };
-use crate::media::{
-    analysis::analyse,
-    capture::Capture,
-    signal::picture,
-    socket,
-};
+use crate::media::{analysis::analyse, capture::Capture, rendezvous, signal::picture, socket};
 
 /// What a far end sends as one packet, read from the front of `data`.
 struct Sent<'a> {
@@ -82,6 +77,13 @@ pub fn time_code(data: &[u8]) {
 /// Datagrams, and what the kernel says beside them.
 pub fn datagrams(data: &[u8]) {
     socket::fuzz(data);
+}
+
+/// Descriptions and heads of a server.
+pub fn descriptions(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        rendezvous::fuzz(text);
+    }
 }
 
 /// A capture from a file, analysed.

@@ -1,5 +1,7 @@
 //! H.264 in RTP (RFC 6184): access units put together again from packets in order, and what a
-//! payload holds. Nothing here trusts a length it reads.
+//! payload or a unit holds. Nothing here trusts a length it reads.
+
+use xxhash_rust::xxh3::Xxh3;
 
 /// Annex B start code.
 const START: [u8; 4] = [0, 0, 0, 1];
@@ -7,6 +9,7 @@ const START: [u8; 4] = [0, 0, 0, 1];
 pub(super) const MOST_BYTES: usize = 1 << 20;
 
 const IDR: u8 = 5;
+const PARAMETERS: u8 = 7;
 const SINGLE: std::ops::RangeInclusive<u8> = 1..=23;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
@@ -26,15 +29,65 @@ fn aggregated(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whether a unit is part of a picture: a slice.
+fn is_slice(unit: &[u8]) -> bool {
+    unit.first().is_some_and(|header| (1..=IDR).contains(&kind(*header)))
+}
+
 /// Whether a payload is picture data. Parameter sets, delimiters and supplemental information
 /// repeat byte for byte, so their hash names no packet.
 pub(super) fn is_picture_data(payload: &[u8]) -> bool {
-    let picture = |unit: &[u8]| unit.first().is_some_and(|header| (1..=IDR).contains(&kind(*header)));
     match payload.first().map(|header| kind(*header)) {
-        Some(STAP_A) => aggregated(payload).any(picture),
-        Some(FU_A) => payload.get(1..).is_some_and(picture),
-        _ => picture(payload),
+        Some(STAP_A) => aggregated(payload).any(is_slice),
+        Some(FU_A) => payload.get(1..).is_some_and(is_slice),
+        _ => is_slice(payload),
     }
+}
+
+/// Whether a payload holds the first slice of a picture: the one that starts with macroblock 0, which
+/// is a single set bit (ITU-T H.264 §7.3.3, `first_mb_in_slice`).
+fn begins_picture(payload: &[u8]) -> bool {
+    let first = |unit: &[u8]| is_slice(unit) && unit.get(1).is_some_and(|byte| byte & 0x80 != 0);
+    match payload.first().map(|header| kind(*header)) {
+        Some(STAP_A) => aggregated(payload).find(|unit| is_slice(unit)).is_some_and(first),
+        // The start bit.
+        Some(FU_A) => payload.get(1..).is_some_and(|unit| unit.first().is_some_and(|s| s & 0x80 != 0) && first(unit)),
+        _ => first(payload),
+    }
+}
+
+/// The units of an Annex B byte stream, without the zeros that may follow them.
+fn units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let split = |bytes: &'_ [u8]| bytes.windows(3).position(|three| three == [0, 0, 1]);
+    let mut rest = split(stream).and_then(|place| stream.get(place + 3..));
+    std::iter::from_fn(move || {
+        let bytes = rest?;
+        let place = split(bytes);
+        rest = place.and_then(|place| bytes.get(place + 3..));
+        let unit = bytes.get(..place.unwrap_or(bytes.len())).unwrap_or_default();
+        Some(unit.get(..unit.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)).unwrap_or_default())
+    })
+}
+
+/// xxh3-64 of the slices of an access unit, each with its length before it: what a far end that packs
+/// anew leaves as it is. Parameter sets, delimiters and supplemental information come and go; without a
+/// slice there is no picture.
+pub(super) fn picture_hash(stream: &[u8]) -> Option<u64> {
+    let mut slices = units(stream).filter(|unit| is_slice(unit)).peekable();
+    slices.peek()?;
+    let mut hash = Xxh3::new();
+    for slice in slices {
+        hash.update(&(slice.len() as u64).to_le_bytes());
+        hash.update(slice);
+    }
+    Some(hash.digest())
+}
+
+/// The `profile-level-id` (RFC 6184 §8.1) in the parameter sets of an access unit.
+pub(super) fn profile(stream: &[u8]) -> Option<String> {
+    let set = units(stream).find(|unit| unit.first().is_some_and(|header| kind(*header) == PARAMETERS))?;
+    let [profile, constraints, level] = *set.get(1..)?.first_chunk::<3>()?;
+    Some(format!("{profile:02x}{constraints:02x}{level:02x}"))
 }
 
 /// A whole access unit.
@@ -53,7 +106,9 @@ pub(super) enum Assembled {
     Partial,
     /// It is whole, and so is all it builds on.
     Whole(AccessUnit),
-    /// It is over and of no use: it misses something, or builds on what is missing.
+    /// It is whole, but builds on what is missing.
+    Stranded(AccessUnit),
+    /// It is over, and misses something.
     Useless,
 }
 
@@ -94,8 +149,8 @@ impl Assembler {
             }
             self.unit = AccessUnit::default();
             self.rtp_time = Some(rtp_time);
-            // Parameter sets start a unit: if the gap was before them, nothing of it is missing.
-            self.broken &= is_picture_data(payload);
+            // If the gap was before the beginning of a unit, nothing of it is missing.
+            self.broken &= is_picture_data(payload) && !begins_picture(payload);
         }
         self.broken |= !self.add(payload);
         if !last {
@@ -103,13 +158,12 @@ impl Assembler {
         }
         self.rtp_time = None;
         let unit = std::mem::take(&mut self.unit);
-        let whole = !std::mem::take(&mut self.broken) && (unit.key || !self.needs_key);
-        if !whole {
+        if std::mem::take(&mut self.broken) || unit.bytes.is_empty() {
             self.needs_key = true;
             return Assembled::Useless;
         }
-        self.needs_key = false;
-        Assembled::Whole(unit)
+        self.needs_key &= !unit.key;
+        if self.needs_key { Assembled::Stranded(unit) } else { Assembled::Whole(unit) }
     }
 
     /// Appends what a payload holds; `false` if it is malformed.
@@ -197,16 +251,19 @@ mod tests {
         let key: Vec<&[u8]> = key.iter().map(Vec::as_slice).collect();
         let (key, frame) = (payloads(&key), payloads(&[&frame()]));
         let mut assembler = Assembler::new();
-        assert_eq!(feed(&mut assembler, &frame, 0), Assembled::Useless, "nothing to build on");
+        let stranded = |result| matches!(result, Assembled::Stranded(unit) if !unit.key);
+        assert!(stranded(feed(&mut assembler, &frame, 0)), "nothing to build on");
         assert!(matches!(feed(&mut assembler, &key, 1), Assembled::Whole(_)));
         // A middle packet, the last packet, and a whole frame are missing.
         assembler.push(&frame[0], 2, false);
         assembler.gap();
         assert_eq!(assembler.push(&frame[2], 2, true), Assembled::Useless);
-        assert_eq!(feed(&mut assembler, &frame, 3), Assembled::Useless);
+        assert!(stranded(feed(&mut assembler, &frame, 3)));
         assert!(matches!(feed(&mut assembler, &key, 4), Assembled::Whole(_)));
         assembler.push(&frame[0], 5, false);
-        assert_eq!(feed(&mut assembler, &frame, 6), Assembled::Useless);
+        assert!(stranded(feed(&mut assembler, &frame, 6)), "the one before it misses its end, it misses nothing");
+        assembler.gap();
+        assert_eq!(feed(&mut assembler, &frame[1..], 6), Assembled::Useless, "it misses its beginning");
         assembler.gap();
         assert!(matches!(feed(&mut assembler, &key, 7), Assembled::Whole(_)), "the gap ends before the key frame");
     }
@@ -228,6 +285,53 @@ mod tests {
         ] {
             assert_eq!(is_picture_data(payload), expected, "{payload:?}");
         }
+    }
+
+    #[test]
+    fn the_first_slice_begins_a_picture_in_whatever_payload() {
+        for (payload, begins) in [
+            (&[0x41, 0x80][..], true),
+            (&[0x41, 0x40], false),
+            (&[0x41], false),
+            (&[0x67, 0x80], false),
+            // Fragments: start of a first slice, of a later one, and a middle.
+            (&[0x7C, 0x81, 0x80], true),
+            (&[0x7C, 0x81, 0x40], false),
+            (&[0x7C, 0x01, 0x80], false),
+            (&[0x7C], false),
+            // Aggregated: supplemental information before the slice, and no slice.
+            (&[0x78, 0, 2, 0x06, 5, 0, 2, 0x41, 0x80], true),
+            (&[0x78, 0, 2, 0x06, 0x80, 0, 2, 0x41, 0x40], false),
+            (&[0x78, 0, 2, 0x06, 0x80], false),
+        ] {
+            assert_eq!(begins_picture(payload), begins, "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn a_picture_has_one_hash_however_it_is_packed() {
+        let [sps, pps, slice] = key_frame();
+        let second: &[u8] = &[0x65, 9, 9, 3];
+        let plain = stream(&[&slice, second]);
+        // Other start codes, trailing zeros, and units that are no slices.
+        let dressed = [
+            &[0, 0, 1, 0x09, 0xF0][..],
+            &stream(&[&sps, &pps, &[0x06, 5, 1]]),
+            &[0, 0, 1],
+            &slice,
+            &[0, 0, 0, 0, 1],
+            second,
+            &[0, 0],
+        ]
+        .concat();
+        assert_eq!(picture_hash(&plain), picture_hash(&dressed));
+        let moved = stream(&[&[&slice[..], &second[..1]].concat(), &second[1..]]);
+        for other in [stream(&[&slice]), stream(&[second, &slice]), moved] {
+            assert_ne!(picture_hash(&plain), picture_hash(&other));
+        }
+        assert_eq!((picture_hash(&stream(&[&sps, &pps])), picture_hash(&[])), (None, None));
+        assert_eq!((profile(&dressed), profile(&plain)), (Some("010203".to_owned()), None));
+        assert_eq!(profile(&stream(&[&[0x67, 0x42]])), None);
     }
 
     #[test]

@@ -15,12 +15,12 @@ use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    h264::{Assembled, Assembler},
+    h264::{AccessUnit, Assembled, Assembler, picture_hash, profile},
     reorder::{Extender, Next, Reorder},
     sound::Ear,
 };
 use crate::media::{
-    capture::{DecodedFrame, HeardMarker, Nanos, ReceivedPacket, Stream},
+    capture::{DecodedFrame, HeardMarker, Nanos, ReceivedFrame, ReceivedPacket, Stream},
     clock::Clock,
     codec::{CodecError, PictureDecoder},
     peer::{Incoming, KeyFrameRequests, RemoteTrack},
@@ -66,12 +66,17 @@ impl Inlet {
         (Self { log, queue, received, dropped, key_wanted }, Outlet(messages))
     }
 
+    /// Notes that the far end cannot go on without a key frame of ours.
+    pub(super) fn want_key_frame(&self) {
+        self.key_wanted.store(true, Ordering::Relaxed);
+    }
+
     /// Serves a track until it ends.
     pub(super) async fn serve(self, track: RemoteTrack) {
         self.hand_on(Message::Track(track.stream, track.requests()));
         while let Some(incoming) = track.next().await {
             match incoming {
-                Incoming::KeyFrameWanted => self.key_wanted.store(true, Ordering::Relaxed),
+                Incoming::KeyFrameWanted => self.want_key_frame(),
                 Incoming::Packet(packet) => {
                     let seen = self.log.clock().now();
                     let id = PacketId { ssrc: packet.header.ssrc, sequence: packet.header.sequence_number };
@@ -98,6 +103,10 @@ pub(super) struct Outlet(Receiver<Message>);
 pub(super) struct Heard {
     /// Packets, with the id under which the socket knows them.
     pub(super) packets: Vec<(PacketId, ReceivedPacket)>,
+    /// Whole pictures, whether they could be decoded or not.
+    pub(super) pictures: Vec<ReceivedFrame>,
+    /// Their profile, once parameter sets came.
+    pub(super) profile: Option<String>,
     pub(super) frames: Vec<DecodedFrame>,
     pub(super) markers: Vec<HeardMarker>,
     pub(super) first_sound: Option<Nanos>,
@@ -107,6 +116,18 @@ pub(super) struct Heard {
 struct Waiting {
     packet: Packet,
     at: Nanos,
+}
+
+/// What a listener decodes with. Made before the call: it takes a while.
+pub(super) struct Senses {
+    ear: Ear,
+    decoder: PictureDecoder,
+}
+
+impl Senses {
+    pub(super) fn new() -> Result<Self, CodecError> {
+        Ok(Self { ear: Ear::new()?, decoder: PictureDecoder::new()? })
+    }
 }
 
 /// Decodes and recognises.
@@ -129,22 +150,22 @@ pub(super) struct Listener {
 
 impl Listener {
     /// A listener for pictures numbered `stream_number`, which asks for key frames on `runtime`.
-    pub(super) fn new(clock: Clock, runtime: Handle, stream_number: u8) -> Result<Self, CodecError> {
-        Ok(Self {
+    pub(super) fn new(clock: Clock, runtime: Handle, stream_number: u8, senses: Senses) -> Self {
+        Self {
             clock,
             runtime,
             stream_number,
             extenders: Default::default(),
             buffers: PATIENCE.map(Reorder::new),
-            ear: Ear::new()?,
-            decoder: PictureDecoder::new()?,
+            ear: senses.ear,
+            decoder: senses.decoder,
             assembler: Assembler::new(),
             completed: 0,
             newest_counter: 0,
             requests: None,
             requested: None,
             heard: Heard::default(),
-        })
+        }
     }
 
     /// Listens until all tracks have ended.
@@ -170,7 +191,8 @@ impl Listener {
         if self.heard.packets.len() < MOST_PACKETS {
             let id = PacketId { ssrc: header.ssrc, sequence: header.sequence_number };
             let (rtp_time, hash) = (header.timestamp, xxh3_64(&packet.payload));
-            self.heard.packets.push((id, ReceivedPacket { stream, sequence, rtp_time, hash, at, seen }));
+            let bytes = packet.payload.len() as u32;
+            self.heard.packets.push((id, ReceivedPacket { stream, sequence, rtp_time, hash, bytes, at, seen }));
         }
         self.buffers[stream as usize].push(sequence, seen, Waiting { packet, at });
     }
@@ -199,15 +221,18 @@ impl Listener {
         self.completed = self.completed.max(*at);
         match self.assembler.push(&packet.payload, packet.header.timestamp, packet.header.marker) {
             Assembled::Partial => {}
-            Assembled::Useless => {
+            Assembled::Useless => self.request_key_frame(),
+            Assembled::Stranded(unit) => {
+                self.note(&unit, packet.header.timestamp);
                 self.request_key_frame();
             }
             Assembled::Whole(unit) => {
+                self.note(&unit, packet.header.timestamp);
                 let look = |luma: crate::media::codec::Luma<'_>| {
                     picture::read(luma.pixels, luma.width, luma.height, luma.stride)
                 };
                 match self.decoder.decode(&unit.bytes, look) {
-                    Ok(read) => self.recognise(read.flatten()),
+                    Ok(read) => self.recognise(read.flatten(), packet.header.timestamp),
                     Err(error) => {
                         self.assembler.decoder_failed();
                         not_decoded(&error);
@@ -221,12 +246,23 @@ impl Listener {
         }
     }
 
-    fn recognise(&mut self, read: Option<picture::ReadCode>) {
+    /// Notes that a whole picture came.
+    fn note(&mut self, unit: &AccessUnit, rtp_time: u32) {
+        if let Some(hash) = picture_hash(&unit.bytes)
+            && self.heard.pictures.len() < MOST_PACKETS
+        {
+            self.heard.pictures.push(ReceivedFrame { hash, rtp_time, completed: self.completed, key: unit.key });
+        }
+        self.heard.profile = self.heard.profile.take().or_else(|| profile(&unit.bytes));
+    }
+
+    fn recognise(&mut self, read: Option<picture::ReadCode>, rtp_time: u32) {
         let at = self.clock.now();
         let Some(read) = read.filter(|read| read.code.stream == self.stream_number) else { return };
         let counter = read.code.extended(self.newest_counter);
         self.newest_counter = self.newest_counter.max(counter);
-        self.heard.frames.push(DecodedFrame { counter, at, completed: self.completed, torn: read.torn });
+        let (completed, rtp_time) = (self.completed, Some(rtp_time));
+        self.heard.frames.push(DecodedFrame { counter, at, completed, torn: read.torn, rtp_time });
     }
 
     fn request_key_frame(&mut self) {

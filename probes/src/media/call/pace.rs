@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use rtc::{
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::h264::is_picture_data;
+use super::h264::{is_picture_data, picture_hash};
 use crate::media::{
     Config,
     capture::{Nanos, SentFrame, SentMarker, SentPacket, Stream},
@@ -59,8 +59,8 @@ pub(super) struct Pace {
     pub(super) clock: Clock,
     /// The instant the first sample and the first picture stand for.
     pub(super) start: Nanos,
-    /// No media of a later instant is sent.
-    pub(super) end: Nanos,
+    /// No media of a later instant is sent. It is set once the whole call is connected.
+    pub(super) end: Arc<AtomicI64>,
     /// The runtime of the connection.
     pub(super) runtime: Handle,
     /// Ends it early.
@@ -70,9 +70,13 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    fn end(&self) -> Nanos {
+        self.end.load(Ordering::Relaxed)
+    }
+
     /// Sleeps until `due`; `false` if sending is over.
     pub(super) fn wait(&self, due: Nanos) -> bool {
-        if due >= self.end {
+        if due >= self.end() {
             return false;
         }
         sleep_until(self.clock.instant(due));
@@ -189,7 +193,7 @@ impl SoundSource {
             // The marker bit starts a talk spurt (RFC 3551 §4.1); there is but one.
             let ticks = (block as u32).wrapping_mul(SOUND_FRAME as u32);
             packets.send(Bytes::from(payload), ticks, block == 0, due)?;
-            let whole = first + MARKER_LENGTH <= pace.end;
+            let whole = first + MARKER_LENGTH <= pace.end();
             if let Some((index, up)) = sound::marker_at(block).filter(|_| whole) {
                 markers.push(SentMarker { index, up, generated: first });
             }
@@ -253,7 +257,7 @@ impl PictureSource {
             let key = keys.due(since as Nanos, pace.key_wanted.swap(false, Ordering::Relaxed));
             let encoded = Bytes::from(self.encoder.encode(&self.picture, since / 1_000_000, key)?);
             let due = captured + ENCODING;
-            frames.push(SentFrame { counter, captured });
+            frames.push(SentFrame { counter, captured, hash: picture_hash(&encoded) });
             let ticks = (counter * 90_000 / frame_rate) as u32;
             let payloads = payloader.payload(MOST_PAYLOAD, &encoded)?;
             let last = payloads.len().saturating_sub(1);

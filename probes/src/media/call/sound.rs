@@ -19,6 +19,7 @@ const HAIR: f64 = SAMPLE_RATE as f64 / 1000.0;
 struct Piece {
     start: u64,
     end: u64,
+    rtp_time: u32,
     at: Nanos,
 }
 
@@ -47,7 +48,7 @@ impl Ear {
         let end = start + samples.len() as u64;
         let found = self.finder.push(start, samples);
         self.expected = Some((rtp_time.wrapping_add(samples.len() as u32), end));
-        self.pieces.push(Piece { start, end, at });
+        self.pieces.push(Piece { start, end, rtp_time, at });
         Ok(self.place(&found))
     }
 
@@ -66,9 +67,10 @@ impl Ear {
             // packet, and not with the one before, which may have been late by something else.
             let piece = self.pieces.iter().rev().find(|piece| piece.start as f64 <= position + HAIR)?;
             let inside = position < piece.end as f64;
-            let offset = (position - piece.start as f64) / f64::from(SAMPLE_RATE);
-            let at = piece.at + (offset * 1e9).round() as Nanos;
-            inside.then_some(HeardMarker { up: found.up, at, margin_db: found.margin_db })
+            let samples = position - piece.start as f64;
+            let at = piece.at + (samples / f64::from(SAMPLE_RATE) * 1e9).round() as Nanos;
+            let rtp_time = Some(piece.rtp_time.wrapping_add_signed(samples.round() as i32));
+            inside.then_some(HeardMarker { up: found.up, at, margin_db: found.margin_db, rtp_time })
         };
         found.iter().filter_map(place).collect()
     }
@@ -112,6 +114,9 @@ mod tests {
             assert!((delay - 27_000_000).abs() < 200_000, "marker {second}: {delay} ns");
             assert_eq!(marker.up, sound::is_up(second as u64));
             assert!(marker.margin_db >= 6.0);
+            // The first sample of the first packet stands for u32::MAX - 9000 and the first marker.
+            let place = marker.rtp_time.unwrap().wrapping_sub(second as u32 * SAMPLE_RATE);
+            assert!(place.wrapping_sub(u32::MAX - 9000).wrapping_add(8) < 16, "marker {second}: {place}");
         }
     }
 

@@ -3,10 +3,27 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::{media::Rehearsal, units::Span};
+use crate::{
+    media::{
+        Rehearsal,
+        capture::{ReceivedPacket, ReceptionReport},
+        socket::datagram::PacketId,
+    },
+    units::Span,
+};
+
+mod remote;
 
 async fn make(config: &Config, end: impl Future<Output = Failure>) -> Result<Capture, Failure> {
-    let order = Order { config, seed: 1, started_at: DateTime::UNIX_EPOCH, progress: &|_, _| {} };
+    make_within(CONNECT, config, end).await
+}
+
+async fn make_within(
+    connect: Duration,
+    config: &Config,
+    end: impl Future<Output = Failure>,
+) -> Result<Capture, Failure> {
+    let order = Order { config, seed: 1, started_at: DateTime::UNIX_EPOCH, connect, progress: &|_, _| {} };
     call(&order, end).await
 }
 
@@ -49,6 +66,26 @@ async fn over_the_reflector_everything_comes_back_once_and_is_known_for_what_it_
     assert_eq!(decoded, sent);
     assert!(capture.frames_decoded.iter().all(|frame| !frame.torn && frame.completed < frame.at));
 
+    let hashes: Vec<Option<u64>> = capture.frames_sent.iter().map(|frame| frame.hash).collect();
+    let came: Vec<Option<u64>> = capture.frames_received.iter().map(|frame| Some(frame.hash)).collect();
+    assert_eq!(came, hashes, "pictures are what they were");
+    assert_eq!(
+        capture.frames_received.iter().filter(|frame| frame.key).count(),
+        repeated,
+        "parameter sets come with keys"
+    );
+    assert!(
+        capture.video_profile.as_ref().is_some_and(|profile| profile.starts_with("42")),
+        "{:?}",
+        capture.video_profile
+    );
+    for stream in Stream::ALL {
+        assert!(capture.sender_reports.iter().any(|report| report.stream == stream), "{stream:?}");
+        let of = |report: &&ReceptionReport| report.stream == stream;
+        let known = |report: &ReceptionReport| report.last_sender_report != 0 && report.total_lost == 0;
+        assert!(capture.reception_reports.iter().filter(of).any(known), "{stream:?}: {:?}", capture.reception_reports);
+    }
+
     // The last whole second may lack what its marker needs behind it; the first one its beginning.
     let heard: Vec<bool> = capture.markers_heard.iter().map(|marker| marker.up).collect();
     let sent: Vec<bool> = capture.markers_sent.iter().map(|marker| marker.up).collect();
@@ -73,6 +110,53 @@ async fn a_rehearsal_delays_and_loses_media_and_leaves_the_checks_alone() {
     assert!(came < went && came > went / 2, "sound is not repaired: {came} of {went}");
     let fastest = capture.round_trips.iter().copied().fold(f64::INFINITY, f64::min);
     assert!(fastest < delay.as_secs_f64(), "{:?}", capture.round_trips);
+}
+
+/// A datagram of the far end's sound.
+fn sound(sequence: u16) -> Vec<u8> {
+    let [a, b] = sequence.to_be_bytes();
+    vec![0x80, 111, a, b, 0, 0, 0, 0, 0, 0, 0, 5, 1, 2, 3]
+}
+
+#[tokio::test]
+async fn a_packet_that_came_twice_stands_in_the_capture_twice() {
+    let config = short();
+    let order =
+        Order { config: &config, seed: 1, started_at: DateTime::UNIX_EPOCH, connect: CONNECT, progress: &|_, _| {} };
+    let mut random = fastrand::Rng::with_seed(1);
+    let rendezvous = Rendezvous::new(&config.far_end, &mut random).await.unwrap();
+    let call = Call::new(&order, random, rendezvous, None);
+    let mut heard = Heard::default();
+    for sequence in 0..3 {
+        let (at, id) = (1000 * i64::from(sequence), PacketId { ssrc: 5, sequence });
+        call.log.arrived(&sound(sequence), at);
+        assert_eq!(call.log.take(id), Some(at));
+        let (sequence, hash) = (u64::from(sequence), 100 + u64::from(sequence));
+        heard.packets.push((
+            id,
+            ReceivedPacket { stream: Stream::Audio, sequence, rtp_time: 960, hash, bytes: 3, at, seen: at + 7 },
+        ));
+    }
+    call.log.arrived(&sound(1), 1500);
+    call.log.arrived(&sound(1), 5000);
+    // Never handed on: not ours, or not whole.
+    call.log.arrived(&sound(9), 6000);
+    let nothing = || Sent { packets: Vec::new(), frames: Vec::new(), markers: Vec::new() };
+    let media =
+        Media { start: 0, end: 1, sound: nothing(), pictures: nothing(), overshoots: Vec::new(), heard, dropped: 0 };
+    let capture = call.capture(0, media);
+    let received: Vec<(u64, u64, Nanos)> =
+        capture.received.iter().map(|packet| (packet.sequence, packet.hash, packet.at)).collect();
+    assert_eq!(received, [(0, 100, 0), (1, 101, 1000), (1, 101, 1500), (2, 102, 2000), (1, 101, 5000)]);
+    assert_eq!(capture.dropped, 1);
+}
+
+#[tokio::test]
+async fn an_interface_that_is_not_there_is_named() {
+    let config = Config { interface: Some("no-such-card".to_owned()), ..short() };
+    let failure = make(&config, std::future::pending()).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Ice);
+    assert_eq!(failure.detail, "the network interface no-such-card: No such device (os error 19)");
 }
 
 #[tokio::test]

@@ -1,21 +1,21 @@
-//! How our connections are set up: codecs, timers of ICE, repair, who gets to see RTCP.
+//! How our connections are set up: codecs, timers of ICE, repair.
 
-use std::{collections::VecDeque, time::Duration, time::Instant};
+use std::{sync::Arc, time::Duration};
 
 use rtc::{
     ice::mdns::MulticastDnsMode,
-    interceptor::{Attribute, Interceptor, Packet, Slot, StreamInfo, TaggedPacket},
+    interceptor::Slot,
     peer_connection::configuration::{
         interceptor_registry::{Registry, configure_nack, configure_rtcp_reports},
         media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
         setting_engine::{SettingEngine, SettingEngineBuilder},
     },
     rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind},
-    sansio::Protocol,
     shared::error::Error,
 };
 
-use crate::media::capture::Stream;
+use super::deliver::{Deliver, Requests};
+use crate::media::{capture::Stream, socket::Log};
 
 /// Pace of connectivity checks while connecting: Ta of RFC 8445 §14.2.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -25,6 +25,8 @@ const MOST_CHECKS: u16 = 100;
 /// and the shortest call is to yield several.
 const KEEPALIVE: Duration = Duration::from_millis(500);
 
+/// The slot nearest to the wire, which all that leaves passes last.
+const FIRST_SLOT: usize = 500;
 /// The slot nearest to the application, behind everything that reads RTCP for itself.
 const LAST_SLOT: usize = 14_000;
 
@@ -36,12 +38,11 @@ pub(super) fn kind(stream: Stream) -> RtpCodecKind {
 }
 
 /// Payload type and parameters of a track: the one codec offered for it.
-pub(super) fn codec(stream: Stream) -> RTCRtpCodecParameters {
+pub(super) fn codec(stream: Stream, payload_types: [u8; 2]) -> RTCRtpCodecParameters {
     let feedback = |parameter: &str| RTCPFeedback { typ: "nack".to_owned(), parameter: parameter.to_owned() };
-    let (payload_type, mime_type, channels, fmtp, rtcp_feedback) = match stream {
-        Stream::Audio => (111, MIME_TYPE_OPUS, 2, "minptime=10;useinbandfec=1", Vec::new()),
+    let (mime_type, channels, fmtp, rtcp_feedback) = match stream {
+        Stream::Audio => (MIME_TYPE_OPUS, 2, "minptime=10;useinbandfec=1", Vec::new()),
         Stream::Video => (
-            102,
             MIME_TYPE_H264,
             0,
             "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
@@ -55,69 +56,28 @@ pub(super) fn codec(stream: Stream) -> RTCRtpCodecParameters {
         sdp_fmtp_line: fmtp.to_owned(),
         rtcp_feedback,
     };
-    RTCRtpCodecParameters { rtp_codec, payload_type }
+    RTCRtpCodecParameters { rtp_codec, payload_type: payload_types[stream as usize] }
 }
 
-/// The codecs, and the interceptors that repair and report.
-pub(super) fn media_engine() -> Result<(MediaEngine, Registry), Error> {
+/// The codecs, and the interceptors that repair and report; what the other side reports goes to `log`.
+pub(super) fn media_engine(payload_types: [u8; 2], log: Option<Arc<Log>>) -> Result<(MediaEngine, Registry), Error> {
     let mut engine = MediaEngine::default();
     for stream in Stream::ALL {
-        engine.register_codec(codec(stream), kind(stream))?;
+        engine.register_codec(codec(stream, payload_types), kind(stream))?;
     }
     let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
-    Ok((engine, registry.with(Slot::from(LAST_SLOT), Deliver::default())))
+    let registry = registry.with(Slot::from(FIRST_SLOT), Requests::new(log.clone()));
+    Ok((engine, registry.with(Slot::from(LAST_SLOT), Deliver::new(log))))
 }
 
 /// Multicast DNS is off: it joins a multicast group, which fails on a box without a default route.
-pub(super) fn settings() -> SettingEngine {
+/// A relay is usually the last resort and waits for better pairs; alone it has none to wait for.
+pub(super) fn settings(relay_only: bool) -> SettingEngine {
     SettingEngineBuilder::new()
+        .with_relay_acceptance_min_wait(relay_only.then_some(Duration::ZERO))
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_include_loopback_candidate(true)
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(MOST_CHECKS))
         .with_ice_timeouts(None, None, Some(KEEPALIVE))
         .build()
-}
-
-/// Lets RTCP through to the application, which otherwise ends at the interceptors: key frame
-/// requests are ours to answer.
-#[derive(Default)]
-struct Deliver {
-    reads: VecDeque<TaggedPacket>,
-    writes: VecDeque<TaggedPacket>,
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Deliver {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
-        if matches!(packet.message.packet, Packet::Rtcp(_)) {
-            packet.message.add(Attribute::DeliverToApplication);
-        }
-        self.reads.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.reads.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.writes.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.writes.pop_front()
-    }
-}
-
-impl Interceptor for Deliver {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
 }

@@ -1,4 +1,5 @@
-//! What the kernel says beside a datagram: its address, when it arrived, how many were dropped.
+//! What the kernel says beside a datagram: its address, when it arrived, how many were dropped; and
+//! what it is told beside one: where to, and how the network shall treat it.
 
 use std::{
     mem::{offset_of, size_of},
@@ -31,13 +32,14 @@ pub(super) fn ancillary(mut control: &[u8]) -> Ancillary {
     found
 }
 
-type Message<'a> = (i32, i32, &'a [u8], &'a [u8]);
+pub(super) type Message<'a> = (i32, i32, &'a [u8], &'a [u8]);
+
+const WORD: usize = size_of::<usize>();
+const HEADER: usize = size_of::<libc::cmsghdr>().next_multiple_of(WORD);
 
 /// The first control message of `control`, and what follows it. See cmsg(3): each starts on a
 /// boundary of the machine's word, and its length counts the header.
-fn next(control: &[u8]) -> Option<Message<'_>> {
-    const WORD: usize = size_of::<usize>();
-    const HEADER: usize = size_of::<libc::cmsghdr>().next_multiple_of(WORD);
+pub(super) fn next(control: &[u8]) -> Option<Message<'_>> {
     let int = |at: usize| control.get(at..)?.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
     let length = usize::from_ne_bytes(*control.first_chunk()?);
     let level = int(offset_of!(libc::cmsghdr, cmsg_level))?;
@@ -52,6 +54,42 @@ fn timespec(data: &[u8]) -> Option<i64> {
     let seconds = i64::from_ne_bytes(*seconds);
     let nanoseconds = i64::from_ne_bytes(*rest.first_chunk()?);
     seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+}
+
+/// Length of one control message that holds an integer.
+pub(super) const MARK: usize = HEADER + size_of::<i32>().next_multiple_of(WORD);
+
+/// The control message that gives one datagram a code point in its header (RFC 2474 §3): the upper
+/// six bits of the type of service in IPv4 (ip(7)), of the traffic class in IPv6 (RFC 3542 §6.5).
+pub(super) fn mark(to: SocketAddr, dscp: u8) -> [u8; MARK] {
+    let (level, kind) = match to {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+    };
+    let mut message = [0; MARK];
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(place) = message.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    };
+    put(0, &(HEADER + size_of::<i32>()).to_ne_bytes());
+    put(offset_of!(libc::cmsghdr, cmsg_level), &level.to_ne_bytes());
+    put(offset_of!(libc::cmsghdr, cmsg_type), &kind.to_ne_bytes());
+    put(HEADER, &i32::from(dscp << 2).to_ne_bytes());
+    message
+}
+
+/// Writes a socket address as the kernel lays it out.
+pub(super) fn name(address: SocketAddr) -> Vec<u8> {
+    let family = |family: i32| (family as u16).to_ne_bytes();
+    let port = address.port().to_be_bytes();
+    match address {
+        SocketAddr::V4(v4) => [&family(libc::AF_INET)[..], &port, &v4.ip().octets(), &[0; 8]].concat(),
+        SocketAddr::V6(v6) => {
+            let (flow, scope) = (v6.flowinfo().to_be_bytes(), v6.scope_id().to_ne_bytes());
+            [&family(libc::AF_INET6)[..], &port, &flow, &v6.ip().octets(), &scope].concat()
+        }
+    }
 }
 
 /// Reads a socket address as the kernel lays it out (ip(7), ipv6(7)).
@@ -118,6 +156,26 @@ mod tests {
         assert_eq!(ancillary(&endless), Ancillary::default());
         endless[..size_of::<usize>()].copy_from_slice(&usize::MAX.to_ne_bytes());
         assert_eq!(ancillary(&endless), Ancillary::default());
+    }
+
+    #[test]
+    fn a_mark_is_read_back_as_type_of_service_or_traffic_class() {
+        for (to, level, kind) in [
+            ("192.0.2.1:1", libc::IPPROTO_IP, libc::IP_TOS),
+            ("[2001:db8::1]:1", libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        ] {
+            let written = mark(to.parse().unwrap(), 46);
+            let expected = message(level, kind, &184i32.to_ne_bytes());
+            assert_eq!(written[..], expected, "{to}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_written_as_they_are_read() {
+        let scoped = SocketAddrV6::new("fe80::1".parse().unwrap(), 65_535, 0x0001_2345, 3);
+        for address in ["192.0.2.1:5004".parse().unwrap(), "[2001:db8::1]:1".parse().unwrap(), scoped.into()] {
+            assert_eq!(super::address(&name(address)), Some(address));
+        }
     }
 
     #[test]

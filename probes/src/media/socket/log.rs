@@ -12,6 +12,9 @@ use crate::media::{capture::Nanos, clock::Clock};
 /// beyond this is no longer stamped.
 const MOST: usize = 200_000;
 
+/// Reports of the far end kept of one call; usual is one a second and stream.
+const MOST_REPORTS: usize = 10_000;
+
 /// The socket's memory of one call.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -21,11 +24,21 @@ pub(crate) struct Log {
 
 #[derive(Debug, Default)]
 struct Tables {
-    sent: HashMap<PacketId, Nanos>,
+    sent: HashMap<PacketId, Departures>,
+    /// When we first asked for a packet again.
+    requested: HashMap<PacketId, Nanos>,
     received: HashMap<PacketId, Arrivals>,
     checks: HashMap<Transaction, Check>,
     round_trips: Vec<f64>,
     overflow: u32,
+    reports: Vec<Report>,
+}
+
+/// Departures of one packet. A repair repeats the number.
+#[derive(Clone, Copy, Debug)]
+struct Departures {
+    first: Nanos,
+    again: Option<Nanos>,
 }
 
 /// Arrivals of one packet: SRTP hands on the first only, and drops the others as replays.
@@ -43,12 +56,31 @@ enum Check {
     Spent,
 }
 
+/// What the far end reports of one stream by RTCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// SSRC of the stream.
+    pub(crate) ssrc: u32,
+    /// When it was seen.
+    pub(crate) at: Nanos,
+    pub(crate) says: Says,
+}
+
+/// See [`crate::media::capture::SenderReport`] and [`crate::media::capture::ReceptionReport`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    Sent { ntp: u64, rtp_time: u32 },
+    Received { highest_sequence: u32, total_lost: i32, last_sender_report: u32, delay: u32 },
+}
+
 /// What the socket saw and the program never did.
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers {
     /// Further arrivals of packets that were handed on.
     pub(crate) repeats: Vec<(PacketId, Nanos)>,
-    /// Packets that arrived and were never handed on, plus datagrams the kernel dropped.
+    /// Packets that arrived and were never handed on, plus datagrams the kernel dropped. Those before
+    /// the first that was handed on came before there were keys for them; a source of which none was
+    /// handed on is not ours.
     pub(crate) dropped: u64,
 }
 
@@ -68,8 +100,9 @@ impl Log {
         let mut tables = self.tables();
         match classify(bytes) {
             Datagram::Rtp(id) if tables.sent.len() < MOST => {
-                // A repair repeats the number: the first sending counts.
-                tables.sent.entry(id).or_insert(at);
+                let first = Departures { first: at, again: None };
+                let again = |sent: &mut Departures| sent.again = sent.again.or(Some(at));
+                tables.sent.entry(id).and_modify(again).or_insert(first);
             }
             Datagram::BindingRequest(transaction) if tables.checks.len() < MOST => {
                 tables.checks.entry(transaction).and_modify(|check| *check = Check::Spent).or_insert(Check::Sent(at));
@@ -79,7 +112,7 @@ impl Log {
     }
 
     /// Notes that `bytes` arrived.
-    pub(super) fn arrived(&self, bytes: &[u8], at: Nanos) {
+    pub(in crate::media) fn arrived(&self, bytes: &[u8], at: Nanos) {
         let mut tables = self.tables();
         match classify(bytes) {
             Datagram::Rtp(id) => {
@@ -102,6 +135,20 @@ impl Log {
         }
     }
 
+    /// Notes what the far end reports of the stream of an SSRC.
+    pub(crate) fn reported(&self, ssrc: u32, says: Says) {
+        let at = self.clock.now();
+        let mut tables = self.tables();
+        if tables.reports.len() < MOST_REPORTS {
+            tables.reports.push(Report { ssrc, at, says });
+        }
+    }
+
+    /// The reports so far.
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        self.tables().reports.clone()
+    }
+
     /// Notes the kernel's count of datagrams dropped at the socket.
     pub(super) fn overflowed(&self, count: u32) {
         let mut tables = self.tables();
@@ -110,7 +157,26 @@ impl Log {
 
     /// When a packet was first sent.
     pub(crate) fn sent(&self, id: PacketId) -> Option<Nanos> {
-        self.tables().sent.get(&id).copied()
+        self.tables().sent.get(&id).map(|sent| sent.first)
+    }
+
+    /// When a packet was sent a second time.
+    pub(crate) fn sent_again(&self, id: PacketId) -> Option<Nanos> {
+        self.tables().sent.get(&id)?.again
+    }
+
+    /// Notes that we ask for a packet again.
+    pub(crate) fn requesting(&self, id: PacketId) {
+        let at = self.clock.now();
+        let mut tables = self.tables();
+        if tables.requested.len() < MOST {
+            tables.requested.entry(id).or_insert(at);
+        }
+    }
+
+    /// When we first asked for a packet again.
+    pub(crate) fn requested(&self, id: PacketId) -> Option<Nanos> {
+        self.tables().requested.get(&id).copied()
     }
 
     /// When the packet that was just handed on arrived.
@@ -130,10 +196,15 @@ impl Log {
     pub(crate) fn leftovers(&self) -> Leftovers {
         let tables = self.tables();
         let mut left = Leftovers { dropped: u64::from(tables.overflow), ..Leftovers::default() };
+        let mut begun: HashMap<u32, Nanos> = HashMap::new();
+        for (id, arrivals) in tables.received.iter().filter(|(_, arrivals)| arrivals.taken) {
+            let first = begun.entry(id.ssrc).or_insert(arrivals.first);
+            *first = arrivals.first.min(*first);
+        }
         for (&id, arrivals) in &tables.received {
             if arrivals.taken {
                 left.repeats.extend(arrivals.repeats.iter().map(|&at| (id, at)));
-            } else {
+            } else if begun.get(&id.ssrc).is_some_and(|begun| arrivals.first >= *begun) {
                 left.dropped += 1;
             }
         }
@@ -176,12 +247,26 @@ mod tests {
         log.overflowed(3);
         log.overflowed(2);
         assert_eq!(log.sent(id(1)), Some(10));
+        assert_eq!((log.sent_again(id(1)), log.sent_again(id(2))), (Some(20), None));
         assert_eq!(log.sent(id(2)), None);
         assert_eq!(log.take(id(1)), Some(30));
         assert_eq!(log.take(id(9)), None);
         let left = log.leftovers();
         assert_eq!(left.repeats, [(id(1), 40)]);
         assert_eq!(left.dropped, 4, "three in the kernel, and packet 2");
+    }
+
+    #[test]
+    fn what_came_before_there_were_keys_or_is_not_ours_was_not_dropped_by_us() {
+        let log = Log::new(Clock::start());
+        for (sequence, at) in [(1, 10), (2, 20), (3, 30)] {
+            log.arrived(&rtp(sequence), at);
+        }
+        log.take(id(2));
+        let mut other = rtp(1);
+        other[11] = 6;
+        log.arrived(&other, 40);
+        assert_eq!(log.leftovers().dropped, 1, "packet 3 alone");
     }
 
     #[test]

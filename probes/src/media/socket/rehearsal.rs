@@ -11,7 +11,7 @@ use std::{
 
 use tokio::net::UdpSocket;
 
-use super::Log;
+use super::{Log, system};
 use crate::media::clock::sleep_until;
 
 /// A datagram on its way to being late.
@@ -20,6 +20,7 @@ struct Held {
     socket: Arc<UdpSocket>,
     to: SocketAddr,
     bytes: Vec<u8>,
+    dscp: u8,
     log: Option<Arc<Log>>,
 }
 
@@ -50,19 +51,20 @@ impl Impairment {
         self.loss > 0.0 && self.random.lock().unwrap_or_else(PoisonError::into_inner).f64() < self.loss
     }
 
-    /// Takes a datagram that was to leave at `now`, and stamps it in `log`; `false` if there is no
-    /// delay and the caller sends it.
+    /// Takes a datagram that was to leave at `now` marked with `dscp`, and stamps it in `log`; `false`
+    /// if there is no delay and the caller sends it.
     pub(super) fn hold(
         &self,
         socket: &Arc<UdpSocket>,
         to: SocketAddr,
         bytes: &[u8],
+        dscp: u8,
         log: Option<&Arc<Log>>,
         now: Instant,
     ) -> bool {
         let Some(line) = &self.line else { return false };
         let due = now + self.delay;
-        line.send(Held { due, socket: Arc::clone(socket), to, bytes: bytes.to_vec(), log: log.cloned() }).is_ok()
+        line.send(Held { due, socket: Arc::clone(socket), to, bytes: bytes.to_vec(), dscp, log: log.cloned() }).is_ok()
     }
 }
 
@@ -74,14 +76,14 @@ impl fmt::Debug for Impairment {
 
 /// All are delayed alike, so they leave in the order they came. Ends when the call does.
 fn run(held: &mpsc::Receiver<Held>, delay: Duration) {
-    while let Ok(Held { due, socket, to, bytes, log }) = held.recv() {
+    while let Ok(Held { due, socket, to, bytes, dscp, log }) = held.recv() {
         sleep_until(due);
         // The path is to be worse by `delay`, no more: if a busy processor lets this thread go late,
         // the packet was sent late.
         if let Some(log) = log {
             log.sending(&bytes, log.clock().before(delay));
         }
-        if let Err(error) = socket.try_send_to(&bytes, to) {
+        if let Err(error) = system::send(&socket, to, &bytes, dscp) {
             tracing::debug!(%error, "a delayed packet was not sent");
         }
     }

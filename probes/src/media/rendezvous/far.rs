@@ -1,0 +1,266 @@
+//! Far ends for tests: small real servers on the loopback that note what is asked of them.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{delete, patch, post},
+};
+use tokio::net::TcpListener;
+
+use crate::media::{
+    capture::Stream,
+    peer::{Direction, Event, Incoming, KeyFrameRequests, LocalTrack, Peer, Setup},
+    reflector::{Reflecting, Reflector},
+    socket::StampingRuntime,
+};
+
+/// Changes a description on its way.
+pub(crate) type Edit = Box<dyn Fn(String) -> String + Send + Sync>;
+
+/// How a server behaves.
+#[derive(Default)]
+pub(crate) struct Manner {
+    /// The token it wants.
+    pub(crate) token: Option<&'static str>,
+    /// Where it redirects the first request to.
+    pub(crate) redirect: Option<String>,
+    /// How often it has nothing to subscribe to yet.
+    pub(crate) not_yet: usize,
+    /// Whether subscribers have to answer its own offer.
+    pub(crate) offers: bool,
+    /// Payload types that it gives our codecs; those of the offer unless given.
+    pub(crate) payload_types: Option<[u8; 2]>,
+    /// What is done to the offer before it is looked at, and to the answer after it was made.
+    pub(crate) edit_offer: Option<Edit>,
+    pub(crate) edit_answer: Option<Edit>,
+    /// Whether it takes media and gives none.
+    pub(crate) mute: bool,
+    /// Links to name.
+    pub(crate) link: Option<String>,
+    /// Where to bind; the loopback of IPv4 unless given.
+    pub(crate) at: Option<&'static str>,
+}
+
+/// A server that reflects (`/reflect`) and forwards (`/whip`, `/whep`).
+pub(crate) struct Far {
+    /// Its address, without a path.
+    pub(crate) url: String,
+    at: Arc<At>,
+}
+
+struct At {
+    manner: Manner,
+    address: &'static str,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    asked: Vec<String>,
+    reflecting: HashMap<String, Reflecting>,
+    /// Tracks of the subscriber.
+    out: Option<[LocalTrack; 2]>,
+    /// A subscriber that has not answered yet.
+    waiting: Option<Peer>,
+    source: Option<KeyFrameRequests>,
+    /// Payload types of what was published.
+    came: BTreeSet<u8>,
+}
+
+impl Far {
+    pub(crate) async fn new(manner: Manner) -> Self {
+        let bind = manner.at.unwrap_or("127.0.0.1:0");
+        let listener = TcpListener::bind(bind).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = if bind.starts_with('[') { "[::1]:0" } else { "127.0.0.1:0" };
+        let at = Arc::new(At { manner, address, inner: Mutex::default() });
+        let router = Router::new()
+            .route("/reflect", post(reflect))
+            .route("/whip", post(whip))
+            .route("/whep", post(whep))
+            .route("/session/{id}", delete(end).merge(patch(answered)))
+            .with_state(Arc::clone(&at));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, at }
+    }
+
+    /// The payload types of what was published.
+    pub(crate) fn came(&self) -> BTreeSet<u8> {
+        self.at.inner.lock().unwrap().came.clone()
+    }
+
+    /// What was asked: method, path, and whether the token was there.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.at.inner.lock().unwrap().asked.clone()
+    }
+}
+
+impl At {
+    /// Notes what is asked, and says no where the manner wants it.
+    fn refuses(&self, what: &str, headers: &HeaderMap) -> Option<Response> {
+        let given = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        let mut inner = self.inner.lock().unwrap();
+        inner.asked.push(format!("{what}{}", given.as_deref().map(|_| " with a token").unwrap_or_default()));
+        if let (Some(url), true) = (&self.manner.redirect, inner.asked.len() == 1) {
+            return Some((StatusCode::TEMPORARY_REDIRECT, [("location", url.clone())]).into_response());
+        }
+        match self.manner.token.map(|token| format!("Bearer {token}")) {
+            Some(token) if given.as_deref() != Some(token.as_str()) => Some(StatusCode::UNAUTHORIZED.into_response()),
+            _ => None,
+        }
+    }
+
+    fn created(&self, status: StatusCode, id: &str, sdp: String) -> Response {
+        let mut response = (status, [("content-type", "application/sdp"), ("etag", "\"e1\"")], sdp).into_response();
+        response.headers_mut().insert("location", format!("/session/{id}").parse().unwrap());
+        if let Some(link) = &self.manner.link {
+            response.headers_mut().insert("link", link.parse().unwrap());
+        }
+        response
+    }
+
+    async fn peer(&self, direction: Direction, payload_types: [u8; 2]) -> Peer {
+        let setup = Setup { direction, payload_types, ..Setup::at(self.address) };
+        Peer::with(setup, StampingRuntime::default(), &mut fastrand::Rng::new()).await.unwrap()
+    }
+}
+
+/// A description with another payload type.
+fn renumbered(sdp: &str, from: u8, to: u8) -> String {
+    let change = |line: &str| match line.strip_prefix("m=") {
+        Some(_) => line.replace(&format!(" {from}"), &format!(" {to}")),
+        None => line.replace(&format!(":{from} "), &format!(":{to} ")),
+    };
+    sdp.lines().map(|line| change(line) + "\r\n").collect()
+}
+
+fn edited(sdp: String, edit: &Option<Edit>) -> String {
+    match edit {
+        Some(edit) => edit(sdp),
+        None => sdp,
+    }
+}
+
+async fn reflect(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -> Response {
+    if let Some(refused) = at.refuses("POST /reflect", &headers) {
+        return refused;
+    }
+    let offer = edited(offer, &at.manner.edit_offer);
+    if at.manner.mute {
+        let mut peer = at.peer(Direction::Both, Setup::PAYLOAD_TYPES).await;
+        let answer = peer.answer(offer).await.unwrap();
+        tokio::spawn(async move { while peer.events.recv().await.is_some() {} });
+        return at.created(StatusCode::CREATED, "reflect", answer);
+    }
+    let (answer, reflecting) = Reflector::new(&mut fastrand::Rng::new()).await.unwrap().answer(offer).await.unwrap();
+    at.inner.lock().unwrap().reflecting.insert("reflect".to_owned(), reflecting);
+    let answer = edited(answer, &at.manner.edit_answer);
+    at.created(StatusCode::CREATED, "reflect", answer)
+}
+
+async fn whip(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -> Response {
+    if let Some(refused) = at.refuses("POST /whip", &headers) {
+        return refused;
+    }
+    let own = at.manner.payload_types.unwrap_or(Setup::PAYLOAD_TYPES);
+    let mut peer = at.peer(Direction::Receive, own).await;
+    // Asked in its own numbers, it answers in them.
+    let [(audio, own_audio), (video, own_video)] = [0, 1].map(|i| (Setup::PAYLOAD_TYPES[i], own[i]));
+    let offer = renumbered(&renumbered(&offer, audio, own_audio), video, own_video);
+    let answer = peer.answer(offer).await.unwrap();
+    let server = Arc::clone(&at);
+    tokio::spawn(async move {
+        while let Some(event) = peer.events.recv().await {
+            let Event::Track(track) = event else { continue };
+            if track.stream == Stream::Video {
+                server.inner.lock().unwrap().source = Some(track.requests());
+            }
+            let server = Arc::clone(&server);
+            tokio::spawn(async move {
+                while let Some(incoming) = track.next().await {
+                    let Incoming::Packet(mut packet) = incoming else { continue };
+                    let out = server.inner.lock().unwrap().out.as_ref().map(|out| out[track.stream as usize].clone());
+                    let Some(out) = out else { continue };
+                    server.inner.lock().unwrap().came.insert(packet.header.payload_type);
+                    // As a forwarding server does: everything but the payload is its own.
+                    packet.header.ssrc = out.ssrc;
+                    packet.header.payload_type = out.payload_type;
+                    packet.header.sequence_number = packet.header.sequence_number.wrapping_add(100);
+                    let _ = out.send(packet).await;
+                }
+            });
+        }
+    });
+    at.created(StatusCode::CREATED, "publish", answer)
+}
+
+async fn whep(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -> Response {
+    if let Some(refused) = at.refuses("POST /whep", &headers) {
+        return refused;
+    }
+    let asked = at.inner.lock().unwrap().asked.iter().filter(|asked| asked.starts_with("POST /whep")).count();
+    if asked <= at.manner.not_yet {
+        return StatusCode::CONFLICT.into_response();
+    }
+    let mut peer = at.peer(Direction::Send, at.manner.payload_types.unwrap_or(Setup::PAYLOAD_TYPES)).await;
+    if at.manner.offers {
+        let offer = peer.offer().await.unwrap();
+        at.inner.lock().unwrap().waiting = Some(peer);
+        return at.created(StatusCode::NOT_ACCEPTABLE, "subscribe", offer);
+    }
+    let answer = peer.answer(offer).await.unwrap();
+    forward(&at, peer);
+    at.created(StatusCode::CREATED, "subscribe", answer)
+}
+
+async fn answered(State(at): State<Arc<At>>, Path(id): Path<String>, headers: HeaderMap, answer: String) -> Response {
+    let tag = headers.get("if-match").map(|tag| tag.to_str().unwrap().to_owned()).unwrap_or_default();
+    if let Some(refused) = at.refuses(&format!("PATCH /session/{id} {tag}"), &headers) {
+        return refused;
+    }
+    let mut peer = at.inner.lock().unwrap().waiting.take().unwrap();
+    peer.accept(answer, at.manner.payload_types.unwrap_or(Setup::PAYLOAD_TYPES)).await.unwrap();
+    forward(&at, peer);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Hands to a subscriber what is published.
+fn forward(at: &Arc<At>, mut peer: Peer) {
+    let at = Arc::clone(at);
+    tokio::spawn(async move {
+        while let Some(event) = peer.events.recv().await {
+            match event {
+                Event::Connected => {
+                    at.inner.lock().unwrap().out = Some(Stream::ALL.map(|stream| peer.track(stream).clone()));
+                }
+                Event::KeyFrameWanted => {
+                    let source = at.inner.lock().unwrap().source.clone();
+                    if let Some(source) = source {
+                        source.send().await;
+                    }
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+async fn end(State(at): State<Arc<At>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    if let Some(refused) = at.refuses(&format!("DELETE /session/{id}"), &headers) {
+        return refused;
+    }
+    let reflecting = at.inner.lock().unwrap().reflecting.remove(&id);
+    if let Some(reflecting) = reflecting {
+        reflecting.close().await;
+    }
+    StatusCode::OK.into_response()
+}
