@@ -308,7 +308,7 @@ async fn a_server_that_speaks_no_tls_fails_at_tls() {
     // The first server waits for the end of a head that never comes, so both are silent.
     for url in [url, silent] {
         let config = Config { ca_file: authority.file(), ..at(&url) };
-        let run = run_within(Duration::from_millis(400), config).await;
+        let run = run_within(Duration::from_millis(1500), config).await;
         assert_eq!(reason(&run), Some(Reason::Timeout));
         assert_eq!(phases(&run), ["resolve", "connect"]);
     }
