@@ -41,10 +41,14 @@ class Missed(Exception):
     """The kill hit another point than the one aimed at."""
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def reserved():
+    """A socket that keeps its port from everybody but the receiver, and does not listen: while the
+    receiver is down, the port must refuse, and nobody else may have it."""
+    place = socket.socket()
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        place.setsockopt(socket.SOL_SOCKET, option, 1)
+    place.bind(("127.0.0.1", 0))
+    return place
 
 
 class Round:
@@ -53,7 +57,8 @@ class Round:
     def __init__(self, binary, mode, point):
         self.binary, self.mode, self.point = binary, mode, point
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bellwether-kill-"))
-        self.port = free_port()
+        self.place = reserved()
+        self.port = self.place.getsockname()[1]
         self.receiver = self.daemon = None
         (self.folder / "secret").write_text("whsec_c2VjcmV0IG9mIHRoZSBraWxsIHRlc3Q=\n")
         (self.folder / "secret").chmod(0o600)
@@ -238,6 +243,7 @@ critical_limit = false
             if process and process.poll() is None:
                 process.kill()
                 process.wait()
+        self.place.close()
         if not keep:
             shutil.rmtree(self.folder)
 

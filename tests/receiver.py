@@ -68,7 +68,8 @@ def main():
     requests = FOLDER / "requests"
     requests.mkdir(parents=True, exist_ok=True)
     listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
     listener.bind(("127.0.0.1", PORT))
     listener.listen(64)
     print("listening", flush=True)
