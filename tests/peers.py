@@ -38,12 +38,12 @@ OF_EVERY_CALL = {
     "media_first_frame", "media_first_sound", "media_round_trip[p95]", "media_audio_delay[p95]",
     "media_video_delay[p95]", "media_skew", "media_frame_rate", "media_frame_ratio", "media_repeated_frames",
     "media_torn_frames", "media_freezes", "media_freeze_ratio", "media_freezes_libwebrtc", "media_pauses",
-    "media_freeze_duration_libwebrtc", "media_jitter[audio]", "media_jitter[video]", "media_leg_loss[uplink,video]",
+    "media_freeze_duration_libwebrtc", "media_jitter[audio]", "media_jitter[video]", "media_reported_loss[uplink,video]",
     "media_report_round_trip[p95]", "media_sender_lateness[p95]", "media_timer_overshoot[p99]",
 } | {f"media_throughput[{way},{stream}]" for way in ("transmit", "receive") for stream in ("audio", "video")}
 OF_FORWARDED = {f"{name}[{stream}]" for stream in ("audio", "video") for name in (
     "media_packet_delay[p95]", "media_delay_variation[p95]", "media_delay_change", "media_loss",
-    "media_leg_loss[uplink]", "media_leg_loss[downlink]", "media_residual_loss", "media_late_packets",
+    "media_reported_loss[uplink]", "media_reported_loss[downlink]", "media_residual_loss", "media_late_packets",
     "media_repaired_packets", "media_reordering", "media_reordering_extent", "media_duplicates", "media_burst_loss",
     "media_burst_density", "media_burst_length", "media_gap_density", "media_loss_run",
 )}
@@ -59,7 +59,7 @@ COLUMNS = [  # heading, reading, factor, digits
     ("rtt ms", "media_round_trip[p50]", 1e3, 2), ("packet ms", "media_packet_delay[p50,audio]", 1e3, 2),
     ("sound ms", "media_audio_delay[p50]", 1e3, 1), ("video ms", "media_video_delay[p50]", 1e3, 1),
     ("skew ms", "media_skew", 1e3, 1), ("jitter ms", "media_jitter[audio]", 1e3, 2),
-    ("lost up %", "media_leg_loss[uplink,video]", 1e2, 1), ("lost down %", "media_leg_loss[downlink,video]", 1e2, 1),
+    ("lost up %", "media_reported_loss[uplink,video]", 1e2, 1), ("lost down %", "media_reported_loss[downlink,video]", 1e2, 1),
     ("frames/s", "media_frame_rate", 1, 1), ("frozen %", "media_freeze_ratio", 1e2, 1),
 ]
 

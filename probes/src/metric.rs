@@ -193,7 +193,7 @@ metrics! {
         "Packet delay variation above the smallest delay of the call (RFC 5481).";
     MediaLoss "media_loss" Ratio Up Linear(0.01) Net [Stream] None, "丢包率",
         "Share of packets missing before repair.";
-    MediaLegLoss "media_leg_loss" Ratio Up Linear(0.01) Net [Leg Stream] None, "分段丢包率",
+    MediaReportedLoss "media_reported_loss" Ratio Up Linear(0.01) Net [Leg Stream] None, "分段丢包率",
         "Share of packets missing on the way to the far end, as it reports, and on the way back.";
     MediaResidualLoss "media_residual_loss" Ratio Up Linear(0.005) Net [Stream] None, "修复后丢包率",
         "Share of packets that never arrived, repair included.";

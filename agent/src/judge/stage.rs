@@ -67,7 +67,7 @@ fn of_reading(run: &ProbeRun, reading: &Reading) -> Stage {
 
 /// Sound goes the same way and is not repaired, so it tells where pictures do not.
 fn of_loss(run: &ProbeRun, stream: &str) -> Stage {
-    let leg = |stream, leg| value(run, Metric::MediaLegLoss, &[(Label::Leg, leg), (Label::Stream, stream)]);
+    let leg = |stream, leg| value(run, Metric::MediaReportedLoss, &[(Label::Leg, leg), (Label::Stream, stream)]);
     let legs = |stream| leg(stream, "uplink").zip(leg(stream, "downlink"));
     match legs(stream).or_else(|| legs("audio")) {
         Some((up, down)) if up.max(down) < LEAST_LOSS => Stage::Unknown,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn leg(leg: &str, stream: &str, value: f64) -> Reading {
-        reading(Metric::MediaLegLoss, &[(Label::Leg, leg), (Label::Stream, stream)], value)
+        reading(Metric::MediaReportedLoss, &[(Label::Leg, leg), (Label::Stream, stream)], value)
     }
 
     fn packets(stream: &str, stat: &str, value: f64) -> Reading {

@@ -28,7 +28,7 @@ pub fn readings(capture: &Capture) -> Vec<Reading> {
 fn legs(capture: &Capture, stream: Stream) -> Vec<Reading> {
     let ts = capture.ended_at;
     let Some(Reported { after, expected, lost }) = uplink(capture, stream) else { return Vec::new() };
-    let up = ratio(ts, Metric::MediaLegLoss, Some(stream), lost, expected);
+    let up = ratio(ts, Metric::MediaReportedLoss, Some(stream), lost, expected);
     let forwarded = class(capture, stream) == Some(Class::Forward);
     let mut packets = packets(capture, stream).filter(|_| forwarded).unwrap_or_default();
     packets.retain(|packet| {
@@ -40,7 +40,7 @@ fn legs(capture: &Capture, stream: Stream) -> Vec<Reading> {
     let repaired = packets.iter().any(|packet| packet.fate == Fate::Repaired);
     let down = (n > 0 && lost < expected && !repaired).then(|| {
         let share = 1.0 - came as f64 / n as f64 * expected as f64 / (expected - lost) as f64;
-        Reading::new(ts, Metric::MediaLegLoss, share.max(0.0), n).with(Label::Stream, stream.name())
+        Reading::new(ts, Metric::MediaReportedLoss, share.max(0.0), n).with(Label::Stream, stream.name())
     });
     let leg = |reading: Option<Reading>, name| reading.map(|reading| reading.with(Label::Leg, name));
     [leg(up, "uplink"), leg(down, "downlink")].into_iter().flatten().collect()
@@ -147,7 +147,7 @@ mod tests {
             let reports: Vec<_> = (0..20).map(|s| report(s * SECOND + 300 * MS)).collect();
             capture.reception_reports.extend(reports);
         }
-        let leg = |capture: &Capture, leg, stream| value(&readings(capture), Metric::MediaLegLoss, &[leg, stream]);
+        let leg = |capture: &Capture, leg, stream| value(&readings(capture), Metric::MediaReportedLoss, &[leg, stream]);
         for stream in ["audio", "video"] {
             let (up, down) = (leg(&capture, "uplink", stream), leg(&capture, "downlink", stream));
             assert!((up.expect("reported") - 0.05).abs() < 1e-12, "{stream}: {up:?}");
@@ -187,13 +187,13 @@ mod tests {
             delay: 0,
         };
         capture.reception_reports = vec![report.clone()];
-        assert_eq!(value(&readings(&capture), Metric::MediaLegLoss, &["uplink", "audio"]), Some(0.0));
+        assert_eq!(value(&readings(&capture), Metric::MediaReportedLoss, &["uplink", "audio"]), Some(0.0));
         capture.reception_reports = vec![ReceptionReport { total_lost: i32::MAX, ..report.clone() }];
-        assert_eq!(value(&readings(&capture), Metric::MediaLegLoss, &["uplink", "audio"]), Some(1.0));
-        assert_eq!(value(&readings(&capture), Metric::MediaLegLoss, &["downlink", "audio"]), None);
+        assert_eq!(value(&readings(&capture), Metric::MediaReportedLoss, &["uplink", "audio"]), Some(1.0));
+        assert_eq!(value(&readings(&capture), Metric::MediaReportedLoss, &["downlink", "audio"]), None);
         let sequence = capture.sent[0].sequence as u32;
         capture.reception_reports = vec![ReceptionReport { highest_sequence: sequence.wrapping_sub(9), ..report }];
-        assert_eq!(value(&readings(&capture), Metric::MediaLegLoss, &["uplink", "audio"]), None);
+        assert_eq!(value(&readings(&capture), Metric::MediaReportedLoss, &["uplink", "audio"]), None);
     }
 
     #[test]
