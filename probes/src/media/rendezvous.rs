@@ -192,7 +192,7 @@ impl Rendezvous {
 pub(crate) fn fuzz(text: &str) {
     for receives in [false, true] {
         if let Ok(plain) = sdp::plain(text, receives) {
-            assert!(sdp::plain(&plain.sdp, receives).is_ok(), "what was made plain is refused");
+            assert!(plain.payload_types.iter().all(|number| *number < 128), "no payload type of RTP");
         }
     }
     let _ = link::ice_servers(std::iter::once(text));

@@ -152,8 +152,10 @@ fn choose(section: &[&str], stream: Stream) -> Option<u8> {
             }),
         }
     };
-    let chosen = formats.iter().filter_map(|format| Some((fit(format)?, format))).min_by_key(|(fit, _)| *fit)?;
-    chosen.1.parse().ok().filter(|number| *number < 128)
+    // Written in another way, a number's other lines would not be found by it.
+    let number = |format: &str| format.parse().ok().filter(|n: &u8| *n < 128 && n.to_string() == format);
+    let fitting = formats.iter().filter_map(|format| Some((fit(format)?, number(format)?)));
+    fitting.min_by_key(|(fit, _)| *fit).map(|(_, number)| number)
 }
 
 /// Writes a section with one codec, one source and our names.
@@ -277,6 +279,7 @@ mod tests {
                 true,
                 Err(SdpError::Refused(Stream::Video)),
             ),
+            ("a number with a zero before it", answer().replace("99", "099"), true, Ok(98)),
             ("no bundle", answer().replace("a=group:BUNDLE 0 1\n", ""), true, Err(SdpError::NotBundled)),
             ("half a bundle", answer().replace("BUNDLE 0 1", "BUNDLE 0"), true, Err(SdpError::NotBundled)),
             ("no source", answer().replace("a=ssrc:", "a=x:"), true, Err(SdpError::NoSource(Stream::Audio))),
