@@ -383,7 +383,9 @@ def main():
                     print(f"--- {log.relative_to(folder)}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
     table()
     busy = sum(busy for *_, busy in rows)
-    if busy * 4 > len(rows):
+    # A busy box examines less, and says how much less; one that examines next to nothing has not tested.
+    print(f"{len(rows) - busy} of {len(rows)} calls were examined")
+    if busy * 4 > 3 * len(rows):
         failed += 1
         print(f"FAILED  {busy} of {len(rows)} calls could not be judged: this box was too busy")
     print(f"{len(tests) - failed} passed, {failed} failed")
