@@ -117,6 +117,9 @@ impl PictureEncoder {
             // Key frames come when asked for.
             .intra_frame_period(IntraFramePeriod::from_num_frames(0))
             .scene_change_detect(false)
+            // Both look at each picture before it is encoded, for an eye that nobody has here.
+            .adaptive_quantization(false)
+            .background_detection(false)
             // Every picture is to be sent. (It holds the rate all the same, but says on standard
             // error that it might not.)
             .skip_frames(false)

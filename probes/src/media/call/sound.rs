@@ -3,7 +3,7 @@
 use crate::media::{
     capture::{HeardMarker, Nanos},
     codec::{CodecError, LOOK_AHEAD, SAMPLE_RATE, SoundDecoder},
-    signal::sound::{Finder, Found},
+    signal::finder::{Finder, Found},
 };
 
 /// Position of the first sample that is heard: there is room below for sound that belongs before.
