@@ -215,7 +215,7 @@ pub(crate) fn as_table(config: &Config, runs: &[ProbeRun]) -> String {
     for run in runs {
         for reading in &run.readings {
             let unit = reading.unit;
-            let labels: Vec<&str> = reading.labels.values().map(String::as_str).collect();
+            let labels: Vec<&str> = reading.labels.values().collect();
             let rule = config.rules.for_series(reading.metric, &run.probe, &reading.labels);
             let limit = rule.and_then(|rule| rule.limit).map(|limit| {
                 let edges: Vec<String> = limit.enter.edges().map(|edge| unit.show(edge)).collect();

@@ -147,7 +147,7 @@ fn shown(reading: &Reading) -> bool {
 }
 
 fn is_judged_stat(reading: &Reading) -> bool {
-    let stat = reading.labels.get(&bellwether_probes::Label::Stat).map(String::as_str);
+    let stat = reading.labels.get(bellwether_probes::Label::Stat);
     stat == reading.metric.spec().judged_stat
 }
 
@@ -343,7 +343,7 @@ fn readings(families: &mut Families, snapshot: &Snapshot, now: DateTime<Utc>) {
         for (probe, run) in &runs {
             for reading in run.readings.iter().filter(|reading| reading.metric == *metric && shown(reading)) {
                 let mut labels = vec![("probe", &***probe)];
-                labels.extend(reading.labels.iter().map(|(label, value)| (label.name(), &**value)));
+                labels.extend(reading.labels.iter().map(|(label, value)| (label.name(), value)));
                 gauge(&name, metric.spec().help, &labels, reading.value);
             }
         }

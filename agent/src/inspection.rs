@@ -287,7 +287,7 @@ mod tests {
     fn only_series_with_a_rule_are_judged_and_remembered() {
         let conclusion = conclude_with(&Memory::default(), vec![round_trip(0.2)], 0);
         let stats: Vec<&str> =
-            conclusion.verdicts.iter().map(|verdict| verdict.labels[&Label::Stat].as_str()).collect();
+            conclusion.verdicts.iter().map(|verdict| verdict.labels.get(Label::Stat).expect("the label")).collect();
         assert_eq!(stats, ["p95"]);
         let ids: Vec<&String> = conclusion.memory.judge.keys().collect();
         assert_eq!(ids, ["media_round_trip{probe=\"call\",stat=\"p95\"}"]);

@@ -122,7 +122,7 @@ impl Rules {
     /// one has.
     pub fn for_series(&self, metric: Metric, probe: &str, labels: &Labels) -> Option<&Rule> {
         if let Some(judged) = metric.spec().judged_stat
-            && labels.get(&Label::Stat).map(String::as_str) != Some(judged)
+            && labels.get(Label::Stat) != Some(judged)
         {
             return None;
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 mod dial;
+mod labels;
 pub mod media;
 pub mod metric;
 pub mod mistake;
@@ -23,9 +24,10 @@ pub mod units;
 pub mod versions;
 pub mod worker;
 
+pub use labels::Labels;
 pub use metric::{Family, Label, Metric, Scale, Spec, Worse};
 pub use mistake::Mistake;
-pub use reading::{Class, ComponentVersion, Failure, Labels, MediaPath, ProbeRun, Reading, Reason, Validity};
+pub use reading::{Class, ComponentVersion, Failure, MediaPath, ProbeRun, Reading, Reason, Validity};
 pub use units::{Span, Unit};
 
 /// The kinds of probe, as `kind = "…"` in a `[probe.NAME]` table names them.

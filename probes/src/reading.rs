@@ -1,18 +1,16 @@
 //! What a probe run yields: readings, facts, or why there are none.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    labels::Labels,
     media::capture::Stream,
     metric::{Label, Metric},
     units::Unit,
 };
-
-/// Labels of one series, beside `probe`.
-pub type Labels = BTreeMap<Label, String>;
 
 /// Whether a value may be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,9 +151,9 @@ impl Reading {
 
     /// The same with one more label.
     #[must_use]
-    pub fn with(mut self, label: Label, value: impl Into<String>) -> Self {
+    pub fn with(mut self, label: Label, value: impl AsRef<str>) -> Self {
         debug_assert!(self.metric.spec().labels.contains(&label), "{} has no label {}", self.metric, label.name());
-        self.labels.insert(label, value.into());
+        self.labels.insert(label, value);
         self
     }
 

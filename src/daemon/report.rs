@@ -44,7 +44,7 @@ pub(super) fn run(run: &ProbeRun) {
 pub(super) fn conclusion(conclusion: &Conclusion) {
     for verdict in conclusion.verdicts.iter().filter(|verdict| verdict.changed) {
         let value = verdict.value.map(|value| verdict.metric.spec().unit.show(value)).unwrap_or_default();
-        let labels: Vec<&str> = verdict.labels.values().map(String::as_str).collect();
+        let labels: Vec<&str> = verdict.labels.values().collect();
         let (metric, probe, labels) = (verdict.metric, &verdict.probe, labels.join(" "));
         match verdict.level {
             Level::Pass => tracing::info!(%metric, probe, labels, value, "back within its limits"),

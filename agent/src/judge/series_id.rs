@@ -9,7 +9,7 @@ use serde::{
 /// `metric{probe="x",stat="p95"}`: the probe first, then the labels in their own order.
 pub fn series_id(metric: Metric, probe: &str, labels: &Labels) -> String {
     let mut id = format!("{metric}{{probe=\"{}\"", escaped(probe));
-    for (label, value) in labels {
+    for (label, value) in labels.iter() {
         id += &format!(",{}=\"{}\"", label.name(), escaped(value));
     }
     id + "}"

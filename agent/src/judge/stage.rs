@@ -51,7 +51,7 @@ pub fn stage_at_fault(run: &ProbeRun, beyond: &[&Reading]) -> Option<Stage> {
 }
 
 fn of_reading(run: &ProbeRun, reading: &Reading) -> Stage {
-    let stream = reading.labels.get(&Label::Stream).map_or("video", String::as_str);
+    let stream = reading.labels.get(Label::Stream).unwrap_or("video");
     match reading.metric {
         Metric::MediaLoss
         | Metric::MediaResidualLoss
@@ -99,7 +99,7 @@ fn of_delay(run: &ProbeRun, stream: &str, media: Metric) -> Stage {
 fn value(run: &ProbeRun, metric: Metric, labels: &[(Label, &str)]) -> Option<f64> {
     let fits = |reading: &&Reading| {
         reading.metric == metric
-            && labels.iter().all(|(label, value)| reading.labels.get(label).is_some_and(|found| found == value))
+            && labels.iter().all(|(label, value)| reading.labels.get(*label).is_some_and(|found| found == *value))
     };
     let valid = |reading: &&Reading| reading.validity != bellwether_probes::Validity::Inconclusive;
     run.readings.iter().filter(fits).find(valid).map(|reading| reading.value)

@@ -156,7 +156,7 @@ pub(super) fn value(readings: &[crate::Reading], metric: crate::Metric, labels: 
     let fits = |reading: &&crate::Reading| {
         reading.metric == metric
             && reading.labels.len() == labels.len()
-            && reading.labels.values().all(|value| labels.contains(&value.as_str()))
+            && reading.labels.values().all(|value| labels.contains(&value))
     };
     let mut found = readings.iter().filter(fits);
     let value = found.next().map(|reading| reading.value);

@@ -86,7 +86,7 @@ fn value(run: &ProbeRun, metric: Metric) -> Option<f64> {
 }
 
 fn phases(run: &ProbeRun) -> Vec<&str> {
-    run.readings.iter().filter_map(|reading| reading.labels.get(&Label::Phase)).map(String::as_str).collect()
+    run.readings.iter().filter_map(|reading| reading.labels.get(Label::Phase)).collect()
 }
 
 fn reason(run: &ProbeRun) -> Option<Reason> {

@@ -391,7 +391,7 @@ mod tests {
         let errors: Vec<_> = readings.iter().filter(|reading| reading.metric == Metric::NetworkErrors).collect();
         assert_eq!(errors.len(), 1, "nothing was transmitted, so there is no share");
         assert!(close(&[errors[0].value], &[0.02]));
-        assert_eq!((errors[0].n, &*errors[0].labels[&Label::Direction]), (100, "receive"));
+        assert_eq!((errors[0].n, errors[0].labels.get(Label::Direction)), (100, Some("receive")));
     }
 
     #[test]
