@@ -69,7 +69,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// A connection, not connected yet. Its ids are drawn from `random`: both ends must not name
     /// their tracks alike, as feedback is routed by track name.
-    pub(crate) async fn with(setup: Setup, mut runtime: StampingRuntime, random: &mut fastrand::Rng) -> Result<Self> {
+    pub(crate) async fn new(setup: Setup, mut runtime: StampingRuntime, random: &mut fastrand::Rng) -> Result<Self> {
         let (engine, registry) = settings::media_engine(setup.payload_types, runtime.log.clone())?;
         let (sender, events) = mpsc::unbounded_channel();
         let group = word(random);

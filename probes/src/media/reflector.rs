@@ -94,7 +94,7 @@ impl Reflector {
     }
 
     async fn with(setup: Setup, random: &mut fastrand::Rng) -> Result<Self> {
-        Ok(Self { peer: Peer::with(setup, StampingRuntime::default(), random).await? })
+        Ok(Self { peer: Peer::new(setup, StampingRuntime::default(), random).await? })
     }
 
     /// Answers an offer, and from then on reflects until it is closed.

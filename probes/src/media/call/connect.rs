@@ -154,7 +154,7 @@ impl Call<'_> {
             marks: Marks { dscp: config.dscp, picture: None },
             interface: config.interface.clone(),
         };
-        let peer = Peer::with(setup, runtime, &mut self.random).await?;
+        let peer = Peer::new(setup, runtime, &mut self.random).await?;
         if leg != Leg::Subscribe {
             self.ssrcs = Stream::ALL.map(|stream| peer.track(stream).ssrc);
         }

@@ -130,7 +130,7 @@ impl At {
 
     async fn peer(&self, direction: Direction, payload_types: [u8; 2]) -> Peer {
         let setup = Setup { direction, payload_types, ..Setup::at(self.address) };
-        Peer::with(setup, StampingRuntime::default(), &mut fastrand::Rng::new()).await.unwrap()
+        Peer::new(setup, StampingRuntime::default(), &mut fastrand::Rng::new()).await.unwrap()
     }
 }
 
