@@ -26,7 +26,7 @@ use super::{
     peer::{Event, Peer},
     rendezvous::{Rendezvous, Timing},
     slice,
-    socket::{Impairment, Log},
+    socket::{Checks, Impairment, Log},
 };
 use crate::{Failure, Reason};
 use connect::{check_interface, next};
@@ -91,6 +91,8 @@ struct Call<'a> {
     order: &'a Order<'a>,
     clock: Clock,
     log: Arc<Log>,
+    /// Of the connection we send on, and of the one that subscribes where that is another.
+    checks: [Arc<Checks>; 2],
     random: fastrand::Rng,
     rendezvous: Rendezvous,
     /// What is to be done to our outgoing media.
@@ -118,6 +120,7 @@ impl<'a> Call<'a> {
             order,
             clock,
             log: Arc::new(Log::new(clock)),
+            checks: Default::default(),
             random,
             rendezvous,
             impairment,

@@ -26,12 +26,14 @@ use super::Dscp;
 use control::ancillary;
 use datagram::{Datagram, classify, is_media};
 
+mod checks;
 mod control;
 pub(crate) mod datagram;
 pub(crate) mod log;
 pub(crate) mod rehearsal;
 mod system;
 
+pub(crate) use checks::Checks;
 pub(crate) use log::Log;
 pub(crate) use rehearsal::Impairment;
 
@@ -42,6 +44,8 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) struct StampingRuntime {
     /// Where stamps go; the far end of a self-test has none.
     pub(crate) log: Option<Arc<Log>>,
+    /// The checks of this connection.
+    pub(crate) checks: Arc<Checks>,
     /// What is to be done to our outgoing media.
     pub(crate) impairment: Option<Arc<Impairment>>,
     /// How our datagrams are marked.
@@ -60,6 +64,7 @@ impl Runtime for StampingRuntime {
         Ok(Arc::new(Socket {
             io: Arc::new(UdpSocket::from_std(socket)?),
             log: self.log.clone(),
+            checks: Arc::clone(&self.checks),
             impairment: self.impairment.clone(),
             marks: self.marks,
         }))
@@ -137,6 +142,7 @@ impl Marks {
 struct Socket {
     io: Arc<UdpSocket>,
     log: Option<Arc<Log>>,
+    checks: Arc<Checks>,
     impairment: Option<Arc<Impairment>>,
     marks: Marks,
 }
@@ -177,7 +183,9 @@ impl AsyncUdpSocket for Socket {
                 return Poll::Ready(Ok(transmit.contents.len()));
             }
             if let Some(log) = &self.log {
-                log.sending(transmit.contents, log.clock().now());
+                let now = log.clock().now();
+                log.sending(transmit.contents, now);
+                self.checks.sending(transmit.contents, now);
             }
             if lost {
                 return Poll::Ready(Ok(transmit.contents.len()));
@@ -208,7 +216,9 @@ impl AsyncUdpSocket for Socket {
                     if let (Some(log), Some(bytes)) = (&self.log, buffer.get(..length)) {
                         let clock = log.clock();
                         // The kernel may miss the very first ones.
-                        log.arrived(bytes, told.arrived.map_or_else(|| clock.now(), |unix| clock.at_wall(unix)));
+                        let at = told.arrived.map_or_else(|| clock.now(), |unix| clock.at_wall(unix));
+                        log.arrived(bytes, at);
+                        self.checks.arrived(bytes, at);
                         if let Some(count) = told.overflow {
                             log.overflowed(count);
                         }

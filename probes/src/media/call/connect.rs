@@ -150,6 +150,7 @@ impl Call<'_> {
         }
         let runtime = StampingRuntime {
             log: Some(Arc::clone(&self.log)),
+            checks: Arc::clone(&self.checks[usize::from(leg == Leg::Subscribe)]),
             impairment: if leg == Leg::Subscribe { None } else { self.impairment.clone() },
             marks: Marks { dscp: config.dscp, picture: None },
             interface: config.interface.clone(),

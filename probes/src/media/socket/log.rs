@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::datagram::{Datagram, PacketId, Transaction, classify};
+use super::datagram::{Datagram, PacketId, classify};
 use crate::media::{capture::Nanos, clock::Clock};
 
 /// Entries per table. A call of a minute has some ten thousand packets; whatever a far end sends
@@ -28,8 +28,6 @@ struct Tables {
     /// When we first asked for a packet again.
     requested: HashMap<PacketId, Nanos>,
     received: HashMap<PacketId, Arrivals>,
-    checks: HashMap<Transaction, Check>,
-    round_trips: Vec<f64>,
     overflow: u32,
     reports: Vec<Report>,
 }
@@ -47,13 +45,6 @@ struct Arrivals {
     first: Nanos,
     taken: bool,
     repeats: Vec<Nanos>,
-}
-
-#[derive(Debug)]
-enum Check {
-    Sent(Nanos),
-    /// Sent again, or answered: no later answer can be told apart.
-    Spent,
 }
 
 /// What the far end reports of one stream by RTCP.
@@ -97,41 +88,25 @@ impl Log {
 
     /// Notes that `bytes` is about to be sent.
     pub(super) fn sending(&self, bytes: &[u8], at: Nanos) {
+        let Datagram::Rtp(id) = classify(bytes) else { return };
         let mut tables = self.tables();
-        match classify(bytes) {
-            Datagram::Rtp(id) if tables.sent.len() < MOST => {
-                let first = Departures { first: at, again: None };
-                let again = |sent: &mut Departures| sent.again = sent.again.or(Some(at));
-                tables.sent.entry(id).and_modify(again).or_insert(first);
-            }
-            Datagram::BindingRequest(transaction) if tables.checks.len() < MOST => {
-                tables.checks.entry(transaction).and_modify(|check| *check = Check::Spent).or_insert(Check::Sent(at));
-            }
-            _ => {}
+        if tables.sent.len() < MOST {
+            let first = Departures { first: at, again: None };
+            let again = |sent: &mut Departures| sent.again = sent.again.or(Some(at));
+            tables.sent.entry(id).and_modify(again).or_insert(first);
         }
     }
 
     /// Notes that `bytes` arrived.
     pub(in crate::media) fn arrived(&self, bytes: &[u8], at: Nanos) {
+        let Datagram::Rtp(id) = classify(bytes) else { return };
         let mut tables = self.tables();
-        match classify(bytes) {
-            Datagram::Rtp(id) => {
-                if let Some(arrivals) = tables.received.get_mut(&id) {
-                    if arrivals.repeats.len() < MOST {
-                        arrivals.repeats.push(at);
-                    }
-                } else if tables.received.len() < MOST {
-                    tables.received.insert(id, Arrivals { first: at, taken: false, repeats: Vec::new() });
-                }
+        if let Some(arrivals) = tables.received.get_mut(&id) {
+            if arrivals.repeats.len() < MOST {
+                arrivals.repeats.push(at);
             }
-            Datagram::BindingSuccess(transaction) => {
-                if let Some(check) = tables.checks.get_mut(&transaction)
-                    && let Check::Sent(sent) = std::mem::replace(check, Check::Spent)
-                {
-                    tables.round_trips.push((at - sent) as f64 / 1e9);
-                }
-            }
-            _ => {}
+        } else if tables.received.len() < MOST {
+            tables.received.insert(id, Arrivals { first: at, taken: false, repeats: Vec::new() });
         }
     }
 
@@ -187,11 +162,6 @@ impl Log {
         Some(arrivals.first)
     }
 
-    /// Round trips of connectivity checks so far, in seconds.
-    pub(crate) fn round_trips(&self) -> Vec<f64> {
-        self.tables().round_trips.clone()
-    }
-
     /// What was never handed on.
     pub(crate) fn leftovers(&self) -> Leftovers {
         let tables = self.tables();
@@ -223,13 +193,6 @@ mod tests {
     fn rtp(sequence: u16) -> Vec<u8> {
         let [a, b] = sequence.to_be_bytes();
         vec![0x80, 111, a, b, 0, 0, 0, 0, 0, 0, 0, 5, 1, 2, 3]
-    }
-
-    fn stun(kind: u16, id: u8) -> Vec<u8> {
-        let mut bytes = kind.to_be_bytes().to_vec();
-        bytes.extend([0, 0, 0x21, 0x12, 0xA4, 0x42]);
-        bytes.extend([id; 12]);
-        bytes
     }
 
     fn id(sequence: u16) -> PacketId {
@@ -267,20 +230,5 @@ mod tests {
         other[11] = 6;
         log.arrived(&other, 40);
         assert_eq!(log.leftovers().dropped, 1, "packet 3 alone");
-    }
-
-    #[test]
-    fn a_round_trip_needs_one_request_and_its_own_answer() {
-        let log = Log::new(Clock::start());
-        log.sending(&stun(0x0001, 1), 1_000_000);
-        log.sending(&stun(0x0001, 2), 2_000_000);
-        log.sending(&stun(0x0001, 2), 3_000_000);
-        log.arrived(&stun(0x0101, 7), 4_000_000);
-        log.arrived(&stun(0x0101, 2), 5_000_000);
-        assert!(log.round_trips().is_empty(), "an answer to two requests says nothing (Karn)");
-        log.arrived(&stun(0x0101, 1), 6_000_000);
-        log.arrived(&stun(0x0101, 1), 7_000_000);
-        let trips: Vec<i64> = log.round_trips().iter().map(|s| (s * 1e9).round() as i64).collect();
-        assert_eq!(trips, [5_000_000]);
     }
 }

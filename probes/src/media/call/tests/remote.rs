@@ -65,6 +65,8 @@ async fn a_media_server_forwards_from_one_connection_to_the_other() {
     let far = Far::new(Manner { not_yet: 2, ..Manner::default() }).await;
     let capture = whole(&whip_whep(&far)).await;
     assert_eq!(capture.target, "whip_whep");
+    let back = capture.round_trips_downlink.as_ref().map_or(0, Vec::len);
+    assert!(capture.round_trips.len() >= 6 && back >= 6, "{} up, {back} down", capture.round_trips.len());
     let mut asked = far.asked();
     let ends = asked.split_off(4);
     assert_eq!(asked, ["POST /whip", "POST /whep", "POST /whep", "POST /whep"], "again until it is there");
