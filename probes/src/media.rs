@@ -90,7 +90,7 @@ pub struct Config {
     pub audio_bits_per_second: u32,
     /// How our packets are marked.
     pub dscp: Dscp,
-    /// The network interface that media goes by; by default the routes decide.
+    /// The network interface that media and signalling go by; by default the routes decide.
     pub interface: Option<String>,
     /// A worse path on purpose.
     pub rehearsal: Rehearsal,

@@ -85,11 +85,16 @@ enum Way {
 }
 
 impl Rendezvous {
-    /// Makes ready for a call to `far_end`: reads secrets and roots, and speaks to nobody yet.
-    pub(crate) async fn new(far_end: &FarEnd, random: &mut fastrand::Rng) -> Result<Self, Failure> {
+    /// Makes ready for a call to `far_end`: reads secrets and roots, and speaks to nobody yet. What is said
+    /// to servers goes by `interface` alone, if one is given.
+    pub(crate) async fn new(
+        far_end: &FarEnd,
+        interface: Option<&str>,
+        random: &mut fastrand::Rng,
+    ) -> Result<Self, Failure> {
         match far_end {
             FarEnd::Reflector => Ok(Self(Way::Reflector { random: random.fork(), reflecting: None })),
-            FarEnd::Remote(remote) => Ok(Self(Way::Remote(Box::new(Elsewhere::new(remote).await?)))),
+            FarEnd::Remote(remote) => Ok(Self(Way::Remote(Box::new(Elsewhere::new(remote, interface).await?)))),
         }
     }
 

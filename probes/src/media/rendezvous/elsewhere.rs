@@ -56,7 +56,7 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
-    pub(super) async fn new(remote: &Remote) -> Result<Self, Failure> {
+    pub(super) async fn new(remote: &Remote, interface: Option<&str>) -> Result<Self, Failure> {
         let source = |detail: String| Failure::new(Reason::Source, detail);
         let kind = remote.kind().ok_or_else(|| source(format!("no far end of kind {:?} is known", remote.kind)))?;
         let address = |url: &Option<String>| {
@@ -69,7 +69,7 @@ impl Elsewhere {
             }
         };
         let token = remote.token_file.as_deref().map(Secret::read).transpose().map_err(source)?;
-        let client = Client::new(remote.ca_file.as_deref(), token);
+        let client = Client::new(remote.ca_file.as_deref(), token, interface);
         if legs.iter().any(|(_, url)| url.scheme() == "https") {
             client.tls().await?;
         }
@@ -98,7 +98,8 @@ impl Elsewhere {
                 Transport::TurnTcp => None,
                 Transport::TurnTls => Some(self.client.tls().await?),
             };
-            let bridge = bridge::open(address, tls, Arc::clone(&self.trouble), &mut self.bridges).await;
+            let way = bridge::Way { address, interface: self.client.interface().map(str::to_owned), tls };
+            let bridge = bridge::open(way, Arc::clone(&self.trouble), &mut self.bridges).await;
             *url = format!("turn:{}?transport=udp", bridge.map_err(|error| failed(Reason::Ice, &error))?);
         }
         Ok(servers)

@@ -101,10 +101,14 @@ async fn serve(
 
 /// A way to a far end of kind `reflect`.
 async fn way(table: serde_json::Value) -> Rendezvous {
+    way_by(None, table).await
+}
+
+async fn way_by(interface: Option<&str>, table: serde_json::Value) -> Rendezvous {
     let mut full = json!({"kind": "reflect"});
     full.as_object_mut().unwrap().extend(table.as_object().unwrap().clone());
     let far_end: FarEnd = serde_json::from_value(full).unwrap();
-    Rendezvous::new(&far_end, &mut fastrand::Rng::with_seed(1)).await.unwrap()
+    Rendezvous::new(&far_end, interface, &mut fastrand::Rng::with_seed(1)).await.unwrap()
 }
 
 /// Exchanges an offer, and ends what came of it.
@@ -235,6 +239,20 @@ async fn nobody_there_and_a_name_without_an_address_are_told_apart() {
         assert_eq!(failure.reason, reason, "{failure:?}");
         assert!(failure.detail.starts_with("POST http://") && !failure.detail.contains("s3cret"), "{failure:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_is_spoken_to_by_the_interface_of_the_call() {
+    let server = Canned::new("HTTP/1.1 503 No\n\n", Then::Close).await;
+    for (interface, reason, detail) in
+        [("lo", Reason::Signalling, "status 503"), ("no-such-card", Reason::Connect, "No such device")]
+    {
+        let mut way = way_by(Some(interface), json!({"url": server.url})).await;
+        let failure = way.exchange(Leg::Both, String::new(), Instant::now() + LONG).await.unwrap_err();
+        assert_eq!(failure.reason, reason, "{failure:?}");
+        assert!(failure.detail.contains(detail), "{failure:?}");
+    }
+    assert_eq!(server.asked(), ["POST /"]);
 }
 
 #[tokio::test]
