@@ -38,6 +38,7 @@ pub mod playout;
 pub mod reflector;
 mod rendezvous;
 pub mod report;
+mod sdp;
 pub mod signal;
 pub(crate) mod slice;
 mod socket;

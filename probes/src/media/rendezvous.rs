@@ -2,6 +2,8 @@
 
 use tokio::time::Instant;
 
+#[cfg(feature = "fuzz")]
+use super::sdp;
 use super::{
     far_end::FarEnd,
     ice::Server,
@@ -20,7 +22,6 @@ mod http;
 mod janus;
 mod kept;
 mod link;
-mod sdp;
 mod whip;
 
 /// One connection of a call.

@@ -16,7 +16,7 @@ use super::{
     http::{Client, Timing, on_loopback},
     janus,
     kept::{Kept, Session},
-    sdp, whip,
+    whip,
 };
 use crate::{
     Failure, Reason,
@@ -25,6 +25,7 @@ use crate::{
         far_end::{Remote, RemoteKind},
         ice::{self, Server, Transport},
         peer::{Direction, Setup},
+        sdp,
     },
     secret::Secret,
 };

@@ -94,6 +94,19 @@ async fn what_is_sent_has_the_numbers_of_the_answer() {
 }
 
 #[tokio::test]
+async fn a_server_that_declares_no_sources_is_heard_all_the_same() {
+    for (offers, way) in [(false, whip_whep as fn(&Far) -> Config), (true, whip_whep), (false, reflect)] {
+        let without: Edit = Box::new(|sdp| {
+            assert!(sdp.contains("a=ssrc:"), "{sdp}");
+            by_line(|line| (!line.starts_with("a=ssrc")).then(|| line.to_owned()), &sdp)
+        });
+        let far = Far::new(Manner { offers, edit_answer: Some(without), ..Manner::default() }).await;
+        let capture = whole(&way(&far)).await;
+        assert!(capture.first_frame.is_some_and(|at| at < capture.media_start), "{:?}", capture.first_frame);
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_is_ended_early_tells_every_server() {
     let far = Far::new(Manner::default()).await;
     let end = async {
