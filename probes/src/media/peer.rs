@@ -83,6 +83,7 @@ impl Peer {
         let group = word(random);
         let tracks = Stream::ALL.map(|stream| LocalTrack::new(stream, &setup, &group, random));
         runtime.marks.picture = Some(tracks[Stream::Video as usize].ssrc);
+        runtime.rounds = (!setup.servers.is_empty()).then(Arc::default);
         let connection = PeerConnectionBuilder::new()
             .with_configuration(configuration(&setup))
             .with_media_engine(engine)

@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{self, Future},
     io::{self, IoSliceMut},
     net::SocketAddr,
     os::fd::AsRawFd,
@@ -31,11 +31,13 @@ mod control;
 pub(crate) mod datagram;
 pub(crate) mod log;
 pub(crate) mod rehearsal;
+mod rounds;
 mod system;
 
 pub(crate) use checks::Checks;
 pub(crate) use log::Log;
 pub(crate) use rehearsal::Impairment;
+pub(crate) use rounds::Rounds;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -52,6 +54,8 @@ pub(crate) struct StampingRuntime {
     pub(crate) marks: Marks,
     /// The network interface that all sockets are bound to.
     pub(crate) interface: Option<String>,
+    /// Where a TURN server may be on the way.
+    pub(crate) rounds: Option<Arc<Rounds>>,
 }
 
 impl Runtime for StampingRuntime {
@@ -61,16 +65,20 @@ impl Runtime for StampingRuntime {
         if let Some(interface) = &self.interface {
             system::bind_to_interface(socket.as_raw_fd(), interface)?;
         }
+        if let Some(rounds) = &self.rounds {
+            rounds.run_here();
+        }
         Ok(Arc::new(Socket {
             io: Arc::new(UdpSocket::from_std(socket)?),
             log: self.log.clone(),
             checks: Arc::clone(&self.checks),
             impairment: self.impairment.clone(),
             marks: self.marks,
+            rounds: self.rounds.clone(),
         }))
     }
 
-    // All else is tokio's: the trait's own defaults would drop some of it.
+    // All else is tokio's, but for the timer: the trait's own defaults would drop some of it.
 
     fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
         TokioRuntime.spawn(future)
@@ -89,7 +97,17 @@ impl Runtime for StampingRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        TokioRuntime.sleep(duration)
+        let Some(rounds) = self.rounds.as_ref().filter(|rounds| rounds.is_here()) else {
+            return TokioRuntime.sleep(duration);
+        };
+        if rounds.take() {
+            return Box::pin(future::ready(()));
+        }
+        let (rounds, timer) = (Arc::clone(rounds), TokioRuntime.sleep(duration));
+        Box::pin(async move {
+            timer.await;
+            rounds.timed_out();
+        })
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
@@ -145,6 +163,7 @@ struct Socket {
     checks: Arc<Checks>,
     impairment: Option<Arc<Impairment>>,
     marks: Marks,
+    rounds: Option<Arc<Rounds>>,
 }
 
 impl Socket {
@@ -222,6 +241,12 @@ impl AsyncUdpSocket for Socket {
                         if let Some(count) = told.overflow {
                             log.overflowed(count);
                         }
+                    }
+                    // Media is not answered by the loop, and would have it go round more often.
+                    if let (Some(rounds), Some(bytes)) = (&self.rounds, buffer.get(..length))
+                        && !matches!(classify(bytes), Datagram::Rtp(_))
+                    {
+                        rounds.arrived();
                     }
                     meta.addr = from;
                     meta.len = length;

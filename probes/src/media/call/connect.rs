@@ -154,6 +154,7 @@ impl Call<'_> {
             impairment: if leg == Leg::Subscribe { None } else { self.impairment.clone() },
             marks: Marks { dscp: config.dscp, picture: None },
             interface: config.interface.clone(),
+            rounds: None,
         };
         let peer = Peer::new(setup, runtime, &mut self.random).await?;
         if leg != Leg::Subscribe {
