@@ -27,7 +27,9 @@ struct Tables {
     sent: HashMap<PacketId, Departures>,
     /// When we first asked for a packet again.
     requested: HashMap<PacketId, Nanos>,
-    received: HashMap<PacketId, Arrivals>,
+    received: HashMap<PacketId, Arrival>,
+    /// Further arrivals of packets that had come.
+    repeats: Vec<(PacketId, Nanos)>,
     overflow: u32,
     reports: Vec<Report>,
 }
@@ -39,12 +41,11 @@ struct Departures {
     again: Option<Nanos>,
 }
 
-/// Arrivals of one packet: SRTP hands on the first only, and drops the others as replays.
-#[derive(Debug)]
-struct Arrivals {
+/// The arrival of one packet: SRTP hands on the first only, and drops the others as replays.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
     first: Nanos,
     taken: bool,
-    repeats: Vec<Nanos>,
 }
 
 /// What the far end reports of one stream by RTCP.
@@ -101,12 +102,12 @@ impl Log {
     pub(in crate::media) fn arrived(&self, bytes: &[u8], at: Nanos) {
         let Datagram::Rtp(id) = classify(bytes) else { return };
         let mut tables = self.tables();
-        if let Some(arrivals) = tables.received.get_mut(&id) {
-            if arrivals.repeats.len() < MOST {
-                arrivals.repeats.push(at);
+        if tables.received.contains_key(&id) {
+            if tables.repeats.len() < MOST {
+                tables.repeats.push((id, at));
             }
         } else if tables.received.len() < MOST {
-            tables.received.insert(id, Arrivals { first: at, taken: false, repeats: Vec::new() });
+            tables.received.insert(id, Arrival { first: at, taken: false });
         }
     }
 
@@ -157,9 +158,9 @@ impl Log {
     /// When the packet that was just handed on arrived.
     pub(crate) fn take(&self, id: PacketId) -> Option<Nanos> {
         let mut tables = self.tables();
-        let arrivals = tables.received.get_mut(&id)?;
-        arrivals.taken = true;
-        Some(arrivals.first)
+        let arrival = tables.received.get_mut(&id)?;
+        arrival.taken = true;
+        Some(arrival.first)
     }
 
     /// What was never handed on.
@@ -167,16 +168,14 @@ impl Log {
         let tables = self.tables();
         let mut left = Leftovers { dropped: u64::from(tables.overflow), ..Leftovers::default() };
         let mut begun: HashMap<u32, Nanos> = HashMap::new();
-        for (id, arrivals) in tables.received.iter().filter(|(_, arrivals)| arrivals.taken) {
-            let first = begun.entry(id.ssrc).or_insert(arrivals.first);
-            *first = arrivals.first.min(*first);
+        for (id, arrival) in tables.received.iter().filter(|(_, arrival)| arrival.taken) {
+            let first = begun.entry(id.ssrc).or_insert(arrival.first);
+            *first = arrival.first.min(*first);
         }
-        for (&id, arrivals) in &tables.received {
-            if arrivals.taken {
-                left.repeats.extend(arrivals.repeats.iter().map(|&at| (id, at)));
-            } else if begun.get(&id.ssrc).is_some_and(|begun| arrivals.first >= *begun) {
-                left.dropped += 1;
-            }
+        let is_taken = |id: &PacketId| tables.received.get(id).is_some_and(|arrival| arrival.taken);
+        left.repeats.extend(tables.repeats.iter().filter(|(id, _)| is_taken(id)));
+        for (id, arrival) in tables.received.iter().filter(|(_, arrival)| !arrival.taken) {
+            left.dropped += u64::from(begun.get(&id.ssrc).is_some_and(|begun| arrival.first >= *begun));
         }
         left
     }
@@ -217,6 +216,16 @@ mod tests {
         let left = log.leftovers();
         assert_eq!(left.repeats, [(id(1), 40)]);
         assert_eq!(left.dropped, 4, "three in the kernel, and packet 2");
+    }
+
+    #[test]
+    fn a_flood_of_copies_fills_one_table_and_no_more() {
+        let log = Log::new(Clock::start());
+        for sequence in 0..3 {
+            (0..MOST as Nanos).for_each(|at| log.arrived(&rtp(sequence), at));
+            log.take(id(sequence));
+        }
+        assert_eq!(log.leftovers().repeats.len(), MOST);
     }
 
     #[test]
