@@ -90,8 +90,14 @@ impl Elsewhere {
         Ok(elsewhere)
     }
 
-    /// The servers with ways over UDP to those that are spoken to over a stream.
+    /// The servers with ways over UDP to those that are spoken to over a stream. Sockets that are bound to
+    /// an interface do not reach the loopback on which these ways begin, and go without.
     async fn bridged(&mut self, mut servers: Vec<Server>) -> Result<Vec<Server>, Failure> {
+        if self.client.interface().is_some_and(|interface| interface != "lo") {
+            let reachable = |url: &String| ice::parse(url).is_ok_and(|address| !address.transport.is_stream());
+            servers.iter_mut().for_each(|server| server.urls.retain(reachable));
+            servers.retain(|server| !server.urls.is_empty());
+        }
         for url in servers.iter_mut().flat_map(|server| &mut server.urls) {
             let Ok(address) = ice::parse(url) else { continue };
             let tls = match address.transport {

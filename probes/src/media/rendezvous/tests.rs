@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::secret::Secret;
 
 /// What a server does once it has answered.
 #[derive(Clone, Copy, Debug)]
@@ -253,6 +254,16 @@ async fn a_server_is_spoken_to_by_the_interface_of_the_call() {
         assert!(failure.detail.contains(detail), "{failure:?}");
     }
     assert_eq!(server.asked(), ["POST /"]);
+}
+
+#[tokio::test]
+async fn a_relay_by_stream_that_a_server_names_is_of_no_use_to_sockets_of_another_interface() {
+    let (urls, username) = (vec!["turn:127.0.0.1?transport=tcp".to_owned()], "user".to_owned());
+    let named = Server { urls, username, credential: Secret::new("pass") };
+    for (interface, used) in [(None, true), (Some("lo"), true), (Some("eth0"), false)] {
+        let mut way = way_by(interface, json!({"url": "http://127.0.0.1/"})).await;
+        assert_eq!(way.adopt(vec![named.clone()]).await.unwrap(), used, "{interface:?}");
+    }
 }
 
 #[tokio::test]
