@@ -1,5 +1,12 @@
 //! `reflect`: another room's far end. Takes offers by HTTP as WHIP does (RFC 9725) and sends back, to
 //! whoever made the offer and to nobody else, what it sends. It decodes nothing and keeps nothing.
+//!
+//! Callers are not trusted, though those from elsewhere show a token: an offer is bounded and reduced before
+//! the library sees it, media is authenticated (SRTP). All calls share this process. Should one make the
+//! library panic, it ends (release builds abort) with the others, of which there are at most three: they
+//! fail at their callers as broken connections, which is a limit's business only if it happens again, and a
+//! service manager with `Restart=always` has it back within seconds. A child for each call would spare the
+//! others, for the memory of a whole program each.
 
 use std::{
     collections::HashMap,

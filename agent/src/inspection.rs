@@ -260,7 +260,8 @@ mod tests {
     fn round_trip(value: f64) -> ProbeRun {
         let mut run = ProbeRun::new("call", at(0));
         for (stat, factor) in [("p50", 0.5), ("p95", 1.0)] {
-            run.readings.push(Reading::new(at(0), Metric::MediaRoundTrip, value * factor, 80).with(Label::Stat, stat));
+            let reading = Reading::new(at(0), Metric::MediaRoundTrip, value * factor, 80);
+            run.readings.push(reading.with(Label::Leg, "both").with(Label::Stat, stat));
         }
         run
     }
@@ -290,7 +291,7 @@ mod tests {
             conclusion.verdicts.iter().map(|verdict| verdict.labels.get(Label::Stat).expect("the label")).collect();
         assert_eq!(stats, ["p95"]);
         let ids: Vec<&String> = conclusion.memory.judge.keys().collect();
-        assert_eq!(ids, ["media_round_trip{probe=\"call\",stat=\"p95\"}"]);
+        assert_eq!(ids, ["media_round_trip{leg=\"both\",probe=\"call\",stat=\"p95\"}"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io::Read,
+    io::{self, Read},
     net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -15,7 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, timeout},
 };
 use url::{Host, Url};
@@ -60,14 +60,18 @@ pub(crate) async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fa
     Ok(addresses)
 }
 
-/// Connects to the first address that answers. Each gets an equal part of the time that is left,
-/// and one part is kept for what follows.
-pub(crate) async fn connect(addresses: &[SocketAddr], end: Instant) -> Result<TcpStream, Failure> {
+/// Connects to the first address that answers, by the network interface of that name alone if one is
+/// given. Each gets an equal part of the time that is left, and one part is kept for what follows.
+pub(crate) async fn connect(
+    addresses: &[SocketAddr],
+    interface: Option<&str>,
+    end: Instant,
+) -> Result<TcpStream, Failure> {
     let mut failures = Vec::new();
     for (index, address) in addresses.iter().enumerate() {
         let parts = u32::try_from(addresses.len() - index + 1).unwrap_or(u32::MAX);
         let part: Duration = end.saturating_duration_since(Instant::now()) / parts;
-        match timeout(part, TcpStream::connect(address)).await {
+        match timeout(part, open(*address, interface)).await {
             Ok(Ok(stream)) => {
                 // Without it the request waits for an acknowledgement; refused only by a dead socket.
                 let _ = stream.set_nodelay(true);
@@ -78,6 +82,14 @@ pub(crate) async fn connect(addresses: &[SocketAddr], end: Instant) -> Result<Tc
         }
     }
     Err(Failure::new(Reason::Connect, failures.join("; ")))
+}
+
+async fn open(address: SocketAddr, interface: Option<&str>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(interface) = interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    socket.connect(address).await
 }
 
 /// TLS settings made anew for each run: the trust store as it is now, and nothing to resume.
@@ -181,9 +193,21 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let good = listener.local_addr().expect("is bound");
         let end = Instant::now() + Duration::from_secs(30);
-        let stream = connect(&[unused, good], end).await.expect("the second one listens");
+        let stream = connect(&[unused, good], None, end).await.expect("the second one listens");
         assert_eq!(stream.peer_addr().expect("is connected"), good);
-        let failure = connect(&[unused, unused], end).await.expect_err("nobody listens");
+        let failure = connect(&[unused, unused], None, end).await.expect_err("nobody listens");
         assert_eq!(failure.detail.matches(&unused.to_string()).count(), 2, "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_keeps_to_its_interface() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).await.expect("loopback");
+            let there = [listener.local_addr().expect("is bound")];
+            let end = Instant::now() + Duration::from_secs(30);
+            connect(&there, Some("lo"), end).await.expect("it is there");
+            let failure = connect(&there, Some("no-such-card"), end).await.expect_err("there is no such interface");
+            assert!(failure.detail.contains("No such device"), "{failure:?}");
+        }
     }
 }

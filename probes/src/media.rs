@@ -38,6 +38,7 @@ pub mod playout;
 pub mod reflector;
 mod rendezvous;
 pub mod report;
+mod sdp;
 pub mod signal;
 pub(crate) mod slice;
 mod socket;
@@ -90,7 +91,7 @@ pub struct Config {
     pub audio_bits_per_second: u32,
     /// How our packets are marked.
     pub dscp: Dscp,
-    /// The network interface that media goes by; by default the routes decide.
+    /// The network interface that media and signalling go by; by default the routes decide.
     pub interface: Option<String>,
     /// A worse path on purpose.
     pub rehearsal: Rehearsal,
@@ -187,6 +188,8 @@ impl Config {
             expect("interface", good, format!("{name:?}"), "the name of a network interface, such as eth0");
             let reachable = self.far_end != FarEnd::Reflector || name == "lo" || !good;
             expect("interface", reachable, format!("{name:?} beside the embedded far end"), "none, or lo");
+            let reachable = !self.far_end.has_turn_by_stream() || name == "lo";
+            expect("interface", reachable, format!("{name:?} beside TURN over TCP or TLS"), "TURN over UDP");
         }
         let Rehearsal { delay, loss } = self.rehearsal;
         expect("rehearsal.delay", delay.0 <= Duration::from_secs(2), seconds(delay), "at most 2 s");
@@ -277,6 +280,15 @@ mod tests {
         for interface in ["", "a/b", "sixteen-letters-", "eth0"] {
             let named = Config { interface: Some(interface.to_owned()), ..Config::default() };
             assert_eq!(named.check().len(), 1, "{interface}");
+        }
+        for (url, mistakes) in [("turn:a.example", 0), ("turn:a.example?transport=tcp", 1), ("turns:a.example", 1)] {
+            let mut far_end: far_end::Remote =
+                serde_json::from_str(r#"{"kind":"reflect","url":"https://a.example"}"#).expect("a far end");
+            far_end.ice_servers = vec![ice::IceServers { urls: vec![url.to_owned()], ..Default::default() }];
+            let far_end = FarEnd::Remote(Box::new(far_end));
+            let named = Config { interface: Some("eth0".to_owned()), far_end, ..Config::default() };
+            let found = named.check().into_iter().filter(|mistake| mistake.key == "interface").count();
+            assert_eq!(found, mistakes, "{url}");
         }
         assert!(serde_json::from_str::<Config>(r#"{"bitrate":1}"#).is_err());
         assert!(serde_json::from_str::<Config>(r#"{"far_end":"nowhere"}"#).is_err());

@@ -70,7 +70,7 @@ impl fmt::Display for Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
-    /// `uplink` or `downlink`.
+    /// `uplink` or `downlink`; `both` where one connection is both.
     Leg,
     /// Part of a connection's setup or of a page's answer.
     Phase,
@@ -171,8 +171,8 @@ metrics! {
         "Time from the start of the call until the first picture was decoded.";
     MediaFirstSound "media_first_sound" Seconds Up Log(1.5) Audio [] None, "首声时间",
         "Time from the start of the call until the first sound was decoded.";
-    MediaRoundTrip "media_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "网络往返时间",
-        "Round trip of connectivity checks to the far end.";
+    MediaRoundTrip "media_round_trip" Seconds Up Log(1.4) Net [Leg Stat] Some("p95"), "网络往返时间",
+        "Round trip of connectivity checks to the far end; leg is both where one connection serves both ways.";
     MediaReportRoundTrip "media_report_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "RTCP 往返时间",
         "Round trip of RTCP reports to the far end (RFC 3550).";
     MediaPacketDelay "media_packet_delay" Seconds Up Log(1.4) Net [Stream Stat] Some("p95"), "数据包环回时延",

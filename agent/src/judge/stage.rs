@@ -40,7 +40,8 @@ impl Stage {
 ///
 /// - Loss lies on the leg where the greater part of it was, by the far end's own reports.
 /// - Delay lies with the far end if media takes more than twice the round trip to it, of checks or of
-///   RTCP. If not, it lies on the way, of which a round trip cannot tell there from back.
+///   RTCP. If not, it lies on the way, of which a round trip cannot tell there from back. Where media goes
+///   and comes on two connections, the round trip is the mean of both: half of each is on the way.
 pub fn stage_at_fault(run: &ProbeRun, beyond: &[&Reading]) -> Option<Stage> {
     if run.inconclusive == Some(Reason::HostLimited) {
         return Some(Stage::HostLimited);
@@ -86,9 +87,11 @@ fn of_delay(run: &ProbeRun, stream: &str, media: Metric) -> Stage {
         Metric::MediaPacketDelay => None,
         media => value(run, media, &[p50]),
     };
+    let leg = |leg| value(run, Metric::MediaRoundTrip, &[p50, (Label::Leg, leg)]);
+    let checks = leg("both").or_else(|| Some((leg("uplink")? + leg("downlink")?) / 2.0));
     // RTCP waits where media waits; checks may be let through.
-    let round_trips = [Metric::MediaRoundTrip, Metric::MediaReportRoundTrip];
-    let round_trip = round_trips.into_iter().filter_map(|metric| value(run, metric, &[p50])).reduce(f64::max);
+    let reports = value(run, Metric::MediaReportRoundTrip, &[p50]);
+    let round_trip = [checks, reports].into_iter().flatten().reduce(f64::max);
     match delay.zip(round_trip) {
         Some((delay, round_trip)) if delay > 2.0 * round_trip => Stage::Server,
         _ => Stage::Unknown,
@@ -130,7 +133,11 @@ mod tests {
     }
 
     fn checks(value: f64) -> Reading {
-        reading(Metric::MediaRoundTrip, &[(Label::Stat, "p50")], value)
+        checks_of("both", value)
+    }
+
+    fn checks_of(leg: &str, value: f64) -> Reading {
+        reading(Metric::MediaRoundTrip, &[(Label::Leg, leg), (Label::Stat, "p50")], value)
     }
 
     fn sound(value: f64) -> Reading {
@@ -189,6 +196,11 @@ mod tests {
         let reports = reading(Metric::MediaReportRoundTrip, &[(Label::Stat, "p50")], 0.19);
         assert_eq!(stage(&[&late(0.2, 0.01)[..], &[reports]].concat(), Class::Forward), Some(Unknown));
         assert_eq!(stage(&late(0.2, 0.19)[..1], Class::Forward), Some(Unknown), "no check was answered");
+        let (up, down) = (checks_of("uplink", 0.002), checks_of("downlink", 0.15));
+        let two = |of| [packets("audio", "p50", of), up.clone(), down.clone()];
+        assert_eq!(stage(&two(0.16), Class::Forward), Some(Server), "more than half of each, twice");
+        assert_eq!(stage(&two(0.15), Class::Forward), Some(Unknown), "one of the ways is long");
+        assert_eq!(stage(&two(0.16)[..2], Class::Forward), Some(Unknown), "of one leg nothing is known");
         let coded = [sound(0.3), packets("audio", "p50", 0.001), checks(0.01)];
         assert_eq!(stage(&coded, Class::Transcode), Some(Server));
         assert_eq!(stage(&coded, Class::Forward), Some(Unknown), "packets took the time of a check");

@@ -123,9 +123,21 @@ fn connecting(capture: &Capture) -> Vec<Reading> {
     readings.extend(capture.phases.iter().map(phase));
     readings.extend(capture.first_frame.map(|at| once(Metric::MediaFirstFrame, seconds(at))));
     readings.extend(capture.first_sound.map(|at| once(Metric::MediaFirstSound, seconds(at))));
-    let round_trips: Sample = capture.round_trips.iter().copied().collect();
-    readings.extend(round_trips.readings(ts, Metric::MediaRoundTrip, None, &[Stat::Min, Stat::P50, Stat::P95]));
+    for (leg, round_trips) in round_trips(capture) {
+        let sample: Sample = round_trips.iter().copied().collect();
+        let of_leg = sample.readings(ts, Metric::MediaRoundTrip, None, &[Stat::Min, Stat::P50, Stat::P95]);
+        readings.extend(of_leg.into_iter().map(|reading| reading.with(Label::Leg, leg)));
+    }
     readings
+}
+
+/// Round trips by the leg that their connection serves: where media goes and comes on two connections,
+/// these may lead to two servers.
+fn round_trips(capture: &Capture) -> Vec<(&'static str, &[f64])> {
+    match &capture.round_trips_downlink {
+        None => vec![("both", &capture.round_trips)],
+        Some(downlink) => vec![("uplink", &capture.round_trips), ("downlink", downlink)],
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +183,7 @@ mod tests {
         assert_eq!(value(&run.readings, Metric::MediaSuccess, &[]), Some(1.0));
         assert_eq!(value(&run.readings, Metric::MediaSetup, &["dtls"]), Some(0.05));
         assert_eq!(value(&run.readings, Metric::MediaFirstFrame, &[]), Some(0.4));
-        assert_eq!(value(&run.readings, Metric::MediaRoundTrip, &["p95"]), Some(0.060));
+        assert_eq!(value(&run.readings, Metric::MediaRoundTrip, &["both", "p95"]), Some(0.060));
         let media = |metric: &&Metric| metric.name().starts_with("media_");
         for metric in Metric::ALL.iter().filter(media) {
             assert!(run.readings.iter().any(|reading| reading.metric == *metric), "{metric} is missing");
@@ -180,6 +192,13 @@ mod tests {
             assert_ne!(reading.validity, Validity::Inconclusive, "{}", reading.metric);
             assert_eq!(reading.ts, clean().ended_at);
         }
+    }
+
+    #[test]
+    fn two_connections_have_a_round_trip_each() {
+        let run = analysed(&Capture { round_trips_downlink: Some(vec![0.015; 20]), ..clean() });
+        let of = |leg| value(&run.readings, Metric::MediaRoundTrip, &[leg, "p50"]);
+        assert_eq!((of("uplink"), of("downlink"), of("both")), (Some(0.060), Some(0.015), None));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::{
     peer::{Event, Peer},
     rendezvous::{Rendezvous, Timing},
     slice,
-    socket::{Impairment, Log},
+    socket::{Checks, Impairment, Log},
 };
 use crate::{Failure, Reason};
 use connect::{check_interface, next};
@@ -75,7 +75,8 @@ pub(crate) async fn call(order: &Order<'_>, end: impl Future<Output = Failure>) 
     let codecs = |error| failed(Reason::Worker, "codecs", &error);
     let sources = Sources::new(order.config, &mut random).map_err(codecs)?;
     let senses = Senses::new().map_err(codecs)?;
-    let rendezvous = Rendezvous::new(&order.config.far_end, &mut random).await?;
+    let interface = order.config.interface.as_deref();
+    let rendezvous = Rendezvous::new(&order.config.far_end, interface, &mut random).await?;
     let impairment = impairment(&order.config.rehearsal, random.u64(..))?;
     let mut call = Call::new(order, random, rendezvous, impairment);
     let result = tokio::select! {
@@ -91,6 +92,8 @@ struct Call<'a> {
     order: &'a Order<'a>,
     clock: Clock,
     log: Arc<Log>,
+    /// Of the connection we send on, and of the one that subscribes where that is another.
+    checks: [Arc<Checks>; 2],
     random: fastrand::Rng,
     rendezvous: Rendezvous,
     /// What is to be done to our outgoing media.
@@ -118,6 +121,7 @@ impl<'a> Call<'a> {
             order,
             clock,
             log: Arc::new(Log::new(clock)),
+            checks: Default::default(),
             random,
             rendezvous,
             impairment,

@@ -268,8 +268,13 @@ pub struct Capture {
     /// What the far end reports of our streams; nothing in captures of older versions.
     #[serde(default)]
     pub reception_reports: Vec<ReceptionReport>,
-    /// Round trips of connectivity checks, in seconds.
+    /// Round trips of connectivity checks, in seconds; those of the connection we send on, if another
+    /// one brings media back.
     pub round_trips: Vec<f64>,
+    /// Those of the connection that brings media back, if it is another. Captures of older versions mix
+    /// both.
+    #[serde(default)]
+    pub round_trips_downlink: Option<Vec<f64>>,
     /// How late a periodic timer of 5 ms fired, each time, in nanoseconds.
     pub overshoots: Vec<Nanos>,
     /// Wall clock minus monotonic clock at the end, less the same at the start, in nanoseconds.

@@ -131,6 +131,14 @@ impl FarEnd {
         }
     }
 
+    /// Whether a TURN server is to be spoken to over a stream.
+    pub(super) fn has_turn_by_stream(&self) -> bool {
+        match self {
+            Self::Reflector => false,
+            Self::Remote(remote) => remote.ice_urls().any(|address| address.transport.is_stream()),
+        }
+    }
+
     /// Mistakes that the shape of the table does not show. Reads the files that it names.
     pub(super) fn check(&self) -> Vec<Mistake> {
         match self {

@@ -74,6 +74,7 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         sender_reports: Vec::new(),
         reception_reports: Vec::new(),
         round_trips: vec![0.060; 20],
+        round_trips_downlink: None,
         overshoots: vec![MS / 10; 2000],
         clock_drift: 0,
         dropped: 0,

@@ -56,20 +56,14 @@ fn within(capture: &Capture, start: Nanos, end: Nanos) -> Nanos {
 /// is frozen until then.
 fn w3c(capture: &Capture, shown: &[Nanos]) -> Vec<(Nanos, Nanos)> {
     let ends = shown.iter().skip(1).copied().chain([capture.media_end]);
-    let mut before: VecDeque<Nanos> = VecDeque::with_capacity(AVERAGED);
+    let mut before = Recent::default();
     let mut freezes = Vec::new();
     for (start, end) in shown.iter().copied().zip(ends) {
         let time = end - start;
-        if !before.is_empty() && time > 0 {
-            let average = before.iter().sum::<Nanos>() / before.len() as Nanos;
-            if time >= (3 * average).max(average + EXCESS) && within(capture, start, end) > 0 {
-                freezes.push((start, end));
-            }
+        if time > 0 && before.is_exceeded(time, EXCESS, 1) && within(capture, start, end) > 0 {
+            freezes.push((start, end));
         }
-        if before.len() == AVERAGED {
-            before.pop_front();
-        }
-        before.push_back(time);
+        before.add(time);
     }
     freezes
 }
@@ -78,23 +72,37 @@ fn w3c(capture: &Capture, shown: &[Nanos]) -> Vec<(Nanos, Nanos)> {
 /// time itself is in the average, which is rounded down and needs five times; all in whole
 /// milliseconds. A picture that never moves again is none: it counts when the next one is shown.
 fn libwebrtc(capture: &Capture, shown: &[Nanos]) -> Vec<i64> {
-    let mut recent: VecDeque<i64> = VecDeque::with_capacity(AVERAGED);
+    let mut recent = Recent::default();
     let mut freezes = Vec::new();
     for pair in shown.windows(2) {
         let &[start, end] = pair else { continue };
         let time = end.div_euclid(1_000_000) - start.div_euclid(1_000_000);
-        if recent.len() == AVERAGED {
-            recent.pop_front();
-        }
-        recent.push_back(time);
-        if recent.len() >= FEWEST_AVERAGED {
-            let average = recent.iter().sum::<i64>() / recent.len() as i64;
-            if time >= (3 * average).max(average + EXCESS / 1_000_000) && within(capture, start, end) > 0 {
-                freezes.push(time);
-            }
+        recent.add(time);
+        if recent.is_exceeded(time, EXCESS / 1_000_000, FEWEST_AVERAGED) && within(capture, start, end) > 0 {
+            freezes.push(time);
         }
     }
     freezes
+}
+
+/// The times between the latest pictures.
+#[derive(Default)]
+struct Recent(VecDeque<i64>);
+
+impl Recent {
+    fn add(&mut self, time: i64) {
+        if self.0.len() == AVERAGED {
+            self.0.pop_front();
+        }
+        self.0.push_back(time);
+    }
+
+    /// Whether `time` is at least `max(3 × average, average + excess)`; of fewer times than `fewest`
+    /// nothing is said.
+    fn is_exceeded(&self, time: i64, excess: i64, fewest: usize) -> bool {
+        let average = self.0.iter().sum::<i64>() / self.0.len().max(1) as i64;
+        self.0.len() >= fewest && time >= (3 * average).max(average + excess)
+    }
 }
 
 #[cfg(test)]

@@ -53,6 +53,13 @@ pub(crate) enum Transport {
     TurnTls,
 }
 
+impl Transport {
+    /// Whether it is a stream, and so goes by way of a bridge.
+    pub(crate) fn is_stream(self) -> bool {
+        matches!(self, Self::TurnTcp | Self::TurnTls)
+    }
+}
+
 /// A server's address, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {

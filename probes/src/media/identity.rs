@@ -243,7 +243,8 @@ pub(super) fn last_counted(capture: &Capture, delays: impl Iterator<Item = Nanos
 /// round trip (the median; 20 ms if none was measured). Never below 10 ms: receivers wait some time
 /// before they ask for a repeat, so as not to take reordering for loss.
 fn patience(capture: &Capture) -> Nanos {
-    let round_trips: Sample = capture.round_trips.iter().copied().collect();
+    let back = capture.round_trips_downlink.iter().flatten();
+    let round_trips: Sample = capture.round_trips.iter().chain(back).copied().collect();
     let typical = round_trips.quantile(Stat::P50).unwrap_or_else(|| seconds(20 * MILLISECOND));
     ((typical * 1e9) as Nanos).max(10 * MILLISECOND)
 }

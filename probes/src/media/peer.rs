@@ -18,7 +18,7 @@ use rtc::{
         rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind},
     },
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use webrtc::{
     error::Result,
     media_stream::{
@@ -31,10 +31,13 @@ use webrtc::{
 use super::{capture::Stream, ice::Server, socket::StampingRuntime};
 
 mod deliver;
+mod passing;
 mod settings;
 mod setup;
+mod sources;
 
 pub(crate) use setup::{Direction, Setup, on_interface};
+pub(crate) use sources::PLACEHOLDERS;
 
 /// How long candidates may take that STUN and TURN servers have to answer for.
 const GATHERING: Duration = Duration::from_secs(3);
@@ -64,17 +67,23 @@ pub(crate) struct Peer {
     tracks: [LocalTrack; 2],
     /// What happens to it, in order.
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    /// Sources that the other side does not declare; `None` once they are being learnt.
+    sources: Option<mpsc::UnboundedReceiver<sources::Source>>,
+    /// Learns them, for as long as this lives.
+    learning: JoinSet<()>,
 }
 
 impl Peer {
     /// A connection, not connected yet. Its ids are drawn from `random`: both ends must not name
     /// their tracks alike, as feedback is routed by track name.
-    pub(crate) async fn with(setup: Setup, mut runtime: StampingRuntime, random: &mut fastrand::Rng) -> Result<Self> {
-        let (engine, registry) = settings::media_engine(setup.payload_types, runtime.log.clone())?;
+    pub(crate) async fn new(setup: Setup, mut runtime: StampingRuntime, random: &mut fastrand::Rng) -> Result<Self> {
+        let (found, sources) = mpsc::unbounded_channel();
+        let (engine, registry) = settings::media_engine(setup.payload_types, runtime.log.clone(), found)?;
         let (sender, events) = mpsc::unbounded_channel();
         let group = word(random);
         let tracks = Stream::ALL.map(|stream| LocalTrack::new(stream, &setup, &group, random));
         runtime.marks.picture = Some(tracks[Stream::Video as usize].ssrc);
+        runtime.rounds = (!setup.servers.is_empty()).then(Arc::default);
         let connection = PeerConnectionBuilder::new()
             .with_configuration(configuration(&setup))
             .with_media_engine(engine)
@@ -98,7 +107,7 @@ impl Peer {
             }
             tokio::spawn(feedback(Arc::clone(&local.track), sender.clone()));
         }
-        Ok(Self { connection, tracks, events })
+        Ok(Self { connection, tracks, events, sources: Some(sources), learning: JoinSet::new() })
     }
 
     /// Our track of `stream`.
@@ -114,9 +123,12 @@ impl Peer {
 
     /// Takes the other side's offer; our answer, all candidates included.
     pub(crate) async fn answer(&mut self, offer: String) -> Result<String> {
-        self.connection.set_remote_description(RTCSessionDescription::offer(offer)?).await?;
+        let offer = RTCSessionDescription::offer(offer)?;
+        self.connection.set_remote_description(offer.clone()).await?;
         let answer = self.connection.create_answer(None).await?;
-        self.describe(answer).await
+        let answer = self.describe(answer).await?;
+        self.learn(offer);
+        Ok(answer)
     }
 
     /// Takes the other side's answer, and the payload types in which it wants our tracks.
@@ -124,7 +136,17 @@ impl Peer {
         for (track, payload_type) in self.tracks.iter_mut().zip(payload_types) {
             track.payload_type = payload_type;
         }
-        self.connection.set_remote_description(RTCSessionDescription::answer(answer)?).await
+        let answer = RTCSessionDescription::answer(answer)?;
+        self.connection.set_remote_description(answer.clone()).await?;
+        self.learn(answer);
+        Ok(())
+    }
+
+    /// Has sources learnt that are not declared in what the other side described.
+    fn learn(&mut self, remote: RTCSessionDescription) {
+        if let Some(sources) = self.sources.take() {
+            self.learning.spawn(sources::learn(Arc::clone(&self.connection), remote, sources));
+        }
     }
 
     /// Ends the connection; its tracks end with it.

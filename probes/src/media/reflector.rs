@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     capture::Stream,
     peer::{Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack, Setup},
-    slice,
+    sdp, slice,
     socket::StampingRuntime,
 };
 
@@ -68,12 +68,15 @@ pub async fn answer(
     caller: IpAddr,
     random: &mut fastrand::Rng,
 ) -> std::result::Result<(String, Reflecting), ReflectError> {
+    // Anybody's: the library is to see no more of it than it needs, nor send checks to all it names.
+    let plain = sdp::plain(&offer, true).map_err(|error| ReflectError::Offer(Error::Other(error.to_string())))?;
     let setup = match loopback(caller) {
         Some(address) => Setup::at(address),
         None => Setup::on_interfaces(false),
     };
+    let setup = Setup { payload_types: plain.payload_types, ..setup };
     let reflector = Reflector::with(setup, random).await.map_err(ReflectError::Own)?;
-    reflector.answer(offer).await.map_err(ReflectError::Offer)
+    reflector.answer(plain.sdp).await.map_err(ReflectError::Offer)
 }
 
 /// Where to meet a caller of this box.
@@ -94,7 +97,7 @@ impl Reflector {
     }
 
     async fn with(setup: Setup, random: &mut fastrand::Rng) -> Result<Self> {
-        Ok(Self { peer: Peer::with(setup, StampingRuntime::default(), random).await? })
+        Ok(Self { peer: Peer::new(setup, StampingRuntime::default(), random).await? })
     }
 
     /// Answers an offer, and from then on reflects until it is closed.
@@ -240,6 +243,21 @@ mod tests {
         assert_eq!(too_long(0, 10), [false; 10]);
         assert_eq!(too_long(7, 11), [false; 11], "a packet starts it anew");
         assert_eq!(too_long(7, 1), [true]);
+    }
+
+    #[tokio::test]
+    async fn an_offer_is_reduced_before_it_is_answered() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let runtime = StampingRuntime::default();
+        let mut caller = Peer::new(Setup::at("127.0.0.1:0"), runtime, &mut random).await.expect("a connection");
+        let offer = caller.offer().await.expect("an offer").replace("a=ssrc", "a=x-ssrc");
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let (answered, reflecting) = answer(offer.clone(), here, &mut random).await.expect("an answer");
+        assert!(answered.contains("m=video"), "{answered}");
+        reflecting.close().await;
+        let refused = answer(offer.replace("BUNDLE", "NONE"), here, &mut random).await;
+        assert!(matches!(refused, Err(ReflectError::Offer(_))), "{refused:?}");
+        caller.close().await;
     }
 
     #[test]

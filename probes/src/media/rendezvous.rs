@@ -2,6 +2,8 @@
 
 use tokio::time::Instant;
 
+#[cfg(feature = "fuzz")]
+use super::sdp;
 use super::{
     far_end::FarEnd,
     ice::Server,
@@ -20,7 +22,6 @@ mod http;
 mod janus;
 mod kept;
 mod link;
-mod sdp;
 mod whip;
 
 /// One connection of a call.
@@ -85,11 +86,16 @@ enum Way {
 }
 
 impl Rendezvous {
-    /// Makes ready for a call to `far_end`: reads secrets and roots, and speaks to nobody yet.
-    pub(crate) async fn new(far_end: &FarEnd, random: &mut fastrand::Rng) -> Result<Self, Failure> {
+    /// Makes ready for a call to `far_end`: reads secrets and roots, and speaks to nobody yet. What is said
+    /// to servers goes by `interface` alone, if one is given.
+    pub(crate) async fn new(
+        far_end: &FarEnd,
+        interface: Option<&str>,
+        random: &mut fastrand::Rng,
+    ) -> Result<Self, Failure> {
         match far_end {
             FarEnd::Reflector => Ok(Self(Way::Reflector { random: random.fork(), reflecting: None })),
-            FarEnd::Remote(remote) => Ok(Self(Way::Remote(Box::new(Elsewhere::new(remote).await?)))),
+            FarEnd::Remote(remote) => Ok(Self(Way::Remote(Box::new(Elsewhere::new(remote, interface).await?)))),
         }
     }
 

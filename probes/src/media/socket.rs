@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{self, Future},
     io::{self, IoSliceMut},
     net::SocketAddr,
     os::fd::AsRawFd,
@@ -26,14 +26,18 @@ use super::Dscp;
 use control::ancillary;
 use datagram::{Datagram, classify, is_media};
 
+mod checks;
 mod control;
 pub(crate) mod datagram;
 pub(crate) mod log;
 pub(crate) mod rehearsal;
+mod rounds;
 mod system;
 
+pub(crate) use checks::Checks;
 pub(crate) use log::Log;
 pub(crate) use rehearsal::Impairment;
+pub(crate) use rounds::Rounds;
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -42,12 +46,16 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) struct StampingRuntime {
     /// Where stamps go; the far end of a self-test has none.
     pub(crate) log: Option<Arc<Log>>,
+    /// The checks of this connection.
+    pub(crate) checks: Arc<Checks>,
     /// What is to be done to our outgoing media.
     pub(crate) impairment: Option<Arc<Impairment>>,
     /// How our datagrams are marked.
     pub(crate) marks: Marks,
     /// The network interface that all sockets are bound to.
     pub(crate) interface: Option<String>,
+    /// Where a TURN server may be on the way.
+    pub(crate) rounds: Option<Arc<Rounds>>,
 }
 
 impl Runtime for StampingRuntime {
@@ -57,15 +65,20 @@ impl Runtime for StampingRuntime {
         if let Some(interface) = &self.interface {
             system::bind_to_interface(socket.as_raw_fd(), interface)?;
         }
+        if let Some(rounds) = &self.rounds {
+            rounds.run_here();
+        }
         Ok(Arc::new(Socket {
             io: Arc::new(UdpSocket::from_std(socket)?),
             log: self.log.clone(),
+            checks: Arc::clone(&self.checks),
             impairment: self.impairment.clone(),
             marks: self.marks,
+            rounds: self.rounds.clone(),
         }))
     }
 
-    // All else is tokio's: the trait's own defaults would drop some of it.
+    // All else is tokio's, but for the timer: the trait's own defaults would drop some of it.
 
     fn spawn(&self, future: Boxed<'static, ()>) -> Box<dyn JoinHandle> {
         TokioRuntime.spawn(future)
@@ -84,7 +97,17 @@ impl Runtime for StampingRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        TokioRuntime.sleep(duration)
+        let Some(rounds) = self.rounds.as_ref().filter(|rounds| rounds.is_here()) else {
+            return TokioRuntime.sleep(duration);
+        };
+        if rounds.take() {
+            return Box::pin(future::ready(()));
+        }
+        let (rounds, timer) = (Arc::clone(rounds), TokioRuntime.sleep(duration));
+        Box::pin(async move {
+            timer.await;
+            rounds.timed_out();
+        })
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
@@ -137,8 +160,10 @@ impl Marks {
 struct Socket {
     io: Arc<UdpSocket>,
     log: Option<Arc<Log>>,
+    checks: Arc<Checks>,
     impairment: Option<Arc<Impairment>>,
     marks: Marks,
+    rounds: Option<Arc<Rounds>>,
 }
 
 impl Socket {
@@ -177,7 +202,9 @@ impl AsyncUdpSocket for Socket {
                 return Poll::Ready(Ok(transmit.contents.len()));
             }
             if let Some(log) = &self.log {
-                log.sending(transmit.contents, log.clock().now());
+                let now = log.clock().now();
+                log.sending(transmit.contents, now);
+                self.checks.sending(transmit.contents, now);
             }
             if lost {
                 return Poll::Ready(Ok(transmit.contents.len()));
@@ -208,10 +235,18 @@ impl AsyncUdpSocket for Socket {
                     if let (Some(log), Some(bytes)) = (&self.log, buffer.get(..length)) {
                         let clock = log.clock();
                         // The kernel may miss the very first ones.
-                        log.arrived(bytes, told.arrived.map_or_else(|| clock.now(), |unix| clock.at_wall(unix)));
+                        let at = told.arrived.map_or_else(|| clock.now(), |unix| clock.at_wall(unix));
+                        log.arrived(bytes, at);
+                        self.checks.arrived(bytes, at);
                         if let Some(count) = told.overflow {
                             log.overflowed(count);
                         }
+                    }
+                    // Media is not answered by the loop, and would have it go round more often.
+                    if let (Some(rounds), Some(bytes)) = (&self.rounds, buffer.get(..length))
+                        && !matches!(classify(bytes), Datagram::Rtp(_))
+                    {
+                        rounds.arrived();
                     }
                     meta.addr = from;
                     meta.len = length;

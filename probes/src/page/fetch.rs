@@ -49,7 +49,7 @@ pub(super) async fn fetch(config: &Config, end: Instant, seen: &mut Observation)
     let mut laps = Laps(start);
     let addresses = resolve(&host, port).await?;
     laps.lap("resolve", seen);
-    let stream = connect(&addresses, end).await?;
+    let stream = connect(&addresses, None, end).await?;
     laps.lap("connect", seen);
     if let Some((tls, leaf)) = tls {
         let name = ServerName::try_from(host).map_err(|error| failed(Reason::Tls, &error))?;

@@ -150,11 +150,13 @@ impl Call<'_> {
         }
         let runtime = StampingRuntime {
             log: Some(Arc::clone(&self.log)),
+            checks: Arc::clone(&self.checks[usize::from(leg == Leg::Subscribe)]),
             impairment: if leg == Leg::Subscribe { None } else { self.impairment.clone() },
             marks: Marks { dscp: config.dscp, picture: None },
             interface: config.interface.clone(),
+            rounds: None,
         };
-        let peer = Peer::with(setup, runtime, &mut self.random).await?;
+        let peer = Peer::new(setup, runtime, &mut self.random).await?;
         if leg != Leg::Subscribe {
             self.ssrcs = Stream::ALL.map(|stream| peer.track(stream).ssrc);
         }

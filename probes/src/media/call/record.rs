@@ -9,6 +9,7 @@ use crate::media::{
     capture::{Capture, Nanos, ReceivedPacket, ReceptionReport, Repairs, Repeat, SenderReport, SentPacket, Stream},
     clock::Clock,
     file,
+    rendezvous::Leg,
     socket::{
         datagram::PacketId,
         log::{Report, Says},
@@ -42,6 +43,8 @@ impl Call<'_> {
                 self.log.sent(PacketId { ssrc: self.ssrcs[packet.stream as usize], sequence: packet.sequence as u16 });
         }
         let repairs = self.repairs(&sent, &heard);
+        let [outward, back] = self.checks.each_ref().map(|checks| checks.round_trips());
+        let subscribed = self.rendezvous.legs().contains(&Leg::Subscribe);
         Capture {
             format: file::FORMAT,
             started_at: self.order.started_at,
@@ -65,7 +68,8 @@ impl Call<'_> {
             repairs: Some(repairs),
             sender_reports,
             reception_reports,
-            round_trips: self.log.round_trips(),
+            round_trips: outward,
+            round_trips_downlink: subscribed.then_some(back),
             overshoots,
             clock_drift: self.clock.drift(),
             dropped: left.dropped + dropped,

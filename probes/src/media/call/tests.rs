@@ -124,7 +124,7 @@ async fn a_packet_that_came_twice_stands_in_the_capture_twice() {
     let order =
         Order { config: &config, seed: 1, started_at: DateTime::UNIX_EPOCH, connect: CONNECT, progress: &|_, _| {} };
     let mut random = fastrand::Rng::with_seed(1);
-    let rendezvous = Rendezvous::new(&config.far_end, &mut random).await.unwrap();
+    let rendezvous = Rendezvous::new(&config.far_end, None, &mut random).await.unwrap();
     let call = Call::new(&order, random, rendezvous, None);
     let mut heard = Heard::default();
     for sequence in 0..3 {

@@ -1,46 +1,42 @@
 //! Who gets to see RTCP: the application, what comes in, and the log, what is reported and asked for.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use rtc::{
-    interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket},
+    interceptor::{Attribute, Packet, TaggedPacket},
     rtcp::{
         receiver_report::ReceiverReport, sender_report::SenderReport,
         transport_feedbacks::transport_layer_nack::TransportLayerNack,
     },
-    sansio::Protocol,
-    shared::error::Error,
 };
 
+use super::passing::Look;
 use crate::media::socket::{Log, datagram::PacketId, log::Says};
 
 /// Lets RTCP through to the application, which otherwise ends at the interceptors: key frame
-/// requests are ours to answer. Reports are noted here, where all of them pass: to the application they
-/// go by track, and a compound packet whole to that of its first part.
-pub(super) struct Deliver {
-    log: Option<Arc<Log>>,
-    reads: VecDeque<TaggedPacket>,
-    writes: VecDeque<TaggedPacket>,
-}
+/// requests are ours to answer. Reports are noted in the log here, where all of them pass: to the
+/// application they go by track, and a compound packet whole to that of its first part.
+pub(super) struct Deliver(pub(super) Option<Arc<Log>>);
 
-impl Deliver {
-    /// Notes reports in `log`.
-    pub(super) fn new(log: Option<Arc<Log>>) -> Self {
-        Self { log, reads: VecDeque::new(), writes: VecDeque::new() }
+impl Look for Deliver {
+    fn incoming(&mut self, packet: &mut TaggedPacket) {
+        if let Packet::Rtcp(parts) = &packet.message.packet {
+            if let Some(log) = &self.0 {
+                parts.iter().for_each(|part| note(log, part.as_ref()));
+            }
+            packet.message.add(Attribute::DeliverToApplication);
+        }
     }
 }
 
-/// Nearest to the wire: notes which packets we ask for again, before the request leaves.
-pub(super) struct Requests {
-    log: Option<Arc<Log>>,
-    reads: VecDeque<TaggedPacket>,
-    writes: VecDeque<TaggedPacket>,
-}
+/// Nearest to the wire: notes in the log which packets we ask for again, before the request leaves.
+pub(super) struct Requests(pub(super) Option<Arc<Log>>);
 
-impl Requests {
-    /// Notes requests in `log`.
-    pub(super) fn new(log: Option<Arc<Log>>) -> Self {
-        Self { log, reads: VecDeque::new(), writes: VecDeque::new() }
+impl Look for Requests {
+    fn outgoing(&mut self, packet: &TaggedPacket) {
+        if let (Packet::Rtcp(parts), Some(log)) = (&packet.message.packet, &self.0) {
+            parts.iter().for_each(|part| note_requests(log, part.as_ref()));
+        }
     }
 }
 
@@ -73,81 +69,6 @@ fn note(log: &Log, packet: &dyn rtc::rtcp::Packet) {
         };
         log.reported(block.ssrc, says);
     }
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Deliver {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(parts) = &packet.message.packet {
-            if let Some(log) = &self.log {
-                parts.iter().for_each(|part| note(log, part.as_ref()));
-            }
-            packet.message.add(Attribute::DeliverToApplication);
-        }
-        self.reads.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.reads.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.writes.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.writes.pop_front()
-    }
-}
-
-impl Interceptor for Deliver {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Requests {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        self.reads.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.reads.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        if let (Packet::Rtcp(parts), Some(log)) = (&packet.message.packet, &self.log) {
-            parts.iter().for_each(|part| note_requests(log, part.as_ref()));
-        }
-        self.writes.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.writes.pop_front()
-    }
-}
-
-impl Interceptor for Requests {
-    fn bind_local_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
 }
 
 #[cfg(test)]

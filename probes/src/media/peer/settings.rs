@@ -13,8 +13,13 @@ use rtc::{
     rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind},
     shared::error::Error,
 };
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::deliver::{Deliver, Requests};
+use super::{
+    deliver::{Deliver, Requests},
+    passing::Passing,
+    sources::{Source, Undeclared},
+};
 use crate::media::{capture::Stream, socket::Log};
 
 /// Pace of connectivity checks while connecting: Ta of RFC 8445 §14.2.
@@ -25,8 +30,8 @@ const MOST_CHECKS: u16 = 100;
 /// and the shortest call is to yield several.
 const KEEPALIVE: Duration = Duration::from_millis(500);
 
-/// The slot nearest to the wire, which all that leaves passes last.
-const FIRST_SLOT: usize = 500;
+/// The slots nearest to the wire, which all that leaves passes last.
+const FIRST_SLOTS: [usize; 2] = [500, 501];
 /// The slot nearest to the application, behind everything that reads RTCP for itself.
 const LAST_SLOT: usize = 14_000;
 
@@ -59,15 +64,23 @@ pub(super) fn codec(stream: Stream, payload_types: [u8; 2]) -> RTCRtpCodecParame
     RTCRtpCodecParameters { rtp_codec, payload_type: payload_types[stream as usize] }
 }
 
-/// The codecs, and the interceptors that repair and report; what the other side reports goes to `log`.
-pub(super) fn media_engine(payload_types: [u8; 2], log: Option<Arc<Log>>) -> Result<(MediaEngine, Registry), Error> {
+/// The codecs, and the interceptors that repair and report; what the other side reports goes to `log`, the
+/// sources it does not declare to `sources`.
+pub(super) fn media_engine(
+    payload_types: [u8; 2],
+    log: Option<Arc<Log>>,
+    sources: UnboundedSender<Source>,
+) -> Result<(MediaEngine, Registry), Error> {
     let mut engine = MediaEngine::default();
     for stream in Stream::ALL {
         engine.register_codec(codec(stream, payload_types), kind(stream))?;
     }
     let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
-    let registry = registry.with(Slot::from(FIRST_SLOT), Requests::new(log.clone()));
-    Ok((engine, registry.with(Slot::from(LAST_SLOT), Deliver::new(log))))
+    let registry = registry
+        .with(Slot::from(FIRST_SLOTS[0]), Passing::new(Requests(log.clone())))
+        .with(Slot::from(FIRST_SLOTS[1]), Passing::new(Undeclared::new(payload_types, sources)))
+        .with(Slot::from(LAST_SLOT), Passing::new(Deliver(log)));
+    Ok((engine, registry))
 }
 
 /// Multicast DNS is off: it joins a multicast group, which fails on a box without a default route.

@@ -77,8 +77,8 @@ async fn what_arrives_twice_is_handed_on_once_and_both_arrivals_are_known() {
     let mut random = fastrand::Rng::with_seed(3);
     let log = Arc::new(Log::new(Clock::start()));
     let runtime = StampingRuntime { log: Some(Arc::clone(&log)), ..StampingRuntime::default() };
-    let mut near = Peer::with(Setup::at("127.0.0.1:0"), runtime, &mut random).await.unwrap();
-    let mut far = Peer::with(Setup::at("127.0.0.1:0"), StampingRuntime::default(), &mut random).await.unwrap();
+    let mut near = Peer::new(Setup::at("127.0.0.1:0"), runtime, &mut random).await.unwrap();
+    let mut far = Peer::new(Setup::at("127.0.0.1:0"), StampingRuntime::default(), &mut random).await.unwrap();
     let wire = Wire::new().await;
     let (offer, near_address) = moved(&near.offer().await.unwrap(), &wire.far_side);
     let (answer, far_address) = moved(&far.answer(offer).await.unwrap(), &wire.near_side);

@@ -40,26 +40,30 @@ const CHANNEL_DATA: u8 = 0b01;
 /// What went wrong last, for the message of a failure.
 pub(super) type Trouble = Arc<Mutex<Option<Failure>>>;
 
+/// The way to a TURN server.
+pub(super) struct Way {
+    pub(super) address: Address,
+    /// The network interface that streams go by; `None` where the routes decide.
+    pub(super) interface: Option<String>,
+    /// For TURN over TLS.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
 /// Opens a bridge to a TURN server, which lives as long as `tasks`; its own address.
-pub(super) async fn open(
-    address: Address,
-    tls: Option<Arc<ClientConfig>>,
-    trouble: Trouble,
-    tasks: &mut JoinSet<()>,
-) -> std::io::Result<SocketAddr> {
+pub(super) async fn open(mut way: Way, trouble: Trouble, tasks: &mut JoinSet<()>) -> std::io::Result<SocketAddr> {
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await?);
     let bound = socket.local_addr()?;
-    let tls = tls.map(|tls| {
+    way.tls = way.tls.map(|tls| {
         // A TURN server speaks no HTTP.
         let mut tls = ClientConfig::clone(&tls);
         tls.alpn_protocols.clear();
         Arc::new(tls)
     });
-    tasks.spawn(serve(socket, address, tls, trouble));
+    tasks.spawn(serve(socket, Arc::new(way), trouble));
     Ok(bound)
 }
 
-async fn serve(socket: Arc<UdpSocket>, address: Address, tls: Option<Arc<ClientConfig>>, trouble: Trouble) {
+async fn serve(socket: Arc<UdpSocket>, way: Arc<Way>, trouble: Trouble) {
     let mut streams: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>> = HashMap::new();
     let mut tasks = JoinSet::new();
     let mut buffer = [0; MOST_BYTES];
@@ -67,10 +71,9 @@ async fn serve(socket: Arc<UdpSocket>, address: Address, tls: Option<Arc<ClientC
         if !streams.contains_key(&from) && streams.len() < MOST_SOCKETS {
             let (queue, messages) = mpsc::channel(QUEUE);
             streams.insert(from, queue);
-            let (socket, address, tls) = (Arc::clone(&socket), address.clone(), tls.clone());
-            let trouble = Arc::clone(&trouble);
+            let (socket, way, trouble) = (Arc::clone(&socket), Arc::clone(&way), Arc::clone(&trouble));
             tasks.spawn(async move {
-                if let Err(failure) = carry(&socket, from, &address, tls, messages).await {
+                if let Err(failure) = carry(&socket, from, &way, messages).await {
                     *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
                 }
             });
@@ -94,16 +97,15 @@ fn padded(message: &[u8]) -> Vec<u8> {
 async fn carry(
     socket: &UdpSocket,
     from: SocketAddr,
-    address: &Address,
-    tls: Option<Arc<ClientConfig>>,
+    Way { address, interface, tls }: &Way,
     messages: mpsc::Receiver<Vec<u8>>,
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + CONNECT;
     let late = |what: &str| Failure::new(Reason::Ice, format!("{what} in time"));
     let addresses = timeout_at(deadline, resolve(&address.host, address.port)).await;
     let addresses = addresses.map_err(|_| late("the name was not resolved"))??;
-    let stream = connect(&addresses, deadline).await?;
-    let Some(tls) = tls else { return through(socket, from, stream, messages).await };
+    let stream = connect(&addresses, interface.as_deref(), deadline).await?;
+    let Some(tls) = tls.clone() else { return through(socket, from, stream, messages).await };
     let name = ServerName::try_from(address.host.clone()).map_err(|error| failed(Reason::Tls, &error))?;
     let shaken = timeout_at(deadline, TlsConnector::from(tls).connect(name, stream)).await;
     let stream = shaken.map_err(|_| late("the TLS handshake did not end"))?;
@@ -160,7 +162,8 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let address = Address { transport: Transport::TurnTcp, host: "127.0.0.1".to_owned(), port };
         let (trouble, mut tasks) = (Trouble::default(), JoinSet::new());
-        let bridge = open(address, None, Arc::clone(&trouble), &mut tasks).await.unwrap();
+        let way = Way { address, interface: Some("lo".to_owned()), tls: None };
+        let bridge = open(way, Arc::clone(&trouble), &mut tasks).await.unwrap();
         let near = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let channel = [&[0x40, 0, 0, 5][..], b"media"].concat();
         let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();

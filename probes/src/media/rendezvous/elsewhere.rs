@@ -16,7 +16,7 @@ use super::{
     http::{Client, Timing, on_loopback},
     janus,
     kept::{Kept, Session},
-    sdp, whip,
+    whip,
 };
 use crate::{
     Failure, Reason,
@@ -25,6 +25,7 @@ use crate::{
         far_end::{Remote, RemoteKind},
         ice::{self, Server, Transport},
         peer::{Direction, Setup},
+        sdp,
     },
     secret::Secret,
 };
@@ -56,7 +57,7 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
-    pub(super) async fn new(remote: &Remote) -> Result<Self, Failure> {
+    pub(super) async fn new(remote: &Remote, interface: Option<&str>) -> Result<Self, Failure> {
         let source = |detail: String| Failure::new(Reason::Source, detail);
         let kind = remote.kind().ok_or_else(|| source(format!("no far end of kind {:?} is known", remote.kind)))?;
         let address = |url: &Option<String>| {
@@ -69,7 +70,7 @@ impl Elsewhere {
             }
         };
         let token = remote.token_file.as_deref().map(Secret::read).transpose().map_err(source)?;
-        let client = Client::new(remote.ca_file.as_deref(), token);
+        let client = Client::new(remote.ca_file.as_deref(), token, interface);
         if legs.iter().any(|(_, url)| url.scheme() == "https") {
             client.tls().await?;
         }
@@ -89,8 +90,14 @@ impl Elsewhere {
         Ok(elsewhere)
     }
 
-    /// The servers with ways over UDP to those that are spoken to over a stream.
+    /// The servers with ways over UDP to those that are spoken to over a stream. Sockets that are bound to
+    /// an interface do not reach the loopback on which these ways begin, and go without.
     async fn bridged(&mut self, mut servers: Vec<Server>) -> Result<Vec<Server>, Failure> {
+        if self.client.interface().is_some_and(|interface| interface != "lo") {
+            let reachable = |url: &String| ice::parse(url).is_ok_and(|address| !address.transport.is_stream());
+            servers.iter_mut().for_each(|server| server.urls.retain(reachable));
+            servers.retain(|server| !server.urls.is_empty());
+        }
         for url in servers.iter_mut().flat_map(|server| &mut server.urls) {
             let Ok(address) = ice::parse(url) else { continue };
             let tls = match address.transport {
@@ -98,7 +105,8 @@ impl Elsewhere {
                 Transport::TurnTcp => None,
                 Transport::TurnTls => Some(self.client.tls().await?),
             };
-            let bridge = bridge::open(address, tls, Arc::clone(&self.trouble), &mut self.bridges).await;
+            let way = bridge::Way { address, interface: self.client.interface().map(str::to_owned), tls };
+            let bridge = bridge::open(way, Arc::clone(&self.trouble), &mut self.bridges).await;
             *url = format!("turn:{}?transport=udp", bridge.map_err(|error| failed(Reason::Ice, &error))?);
         }
         Ok(servers)

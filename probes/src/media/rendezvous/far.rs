@@ -39,7 +39,7 @@ pub(crate) struct Manner {
     pub(crate) offers: bool,
     /// Payload types that it gives our codecs; those of the offer unless given.
     pub(crate) payload_types: Option<[u8; 2]>,
-    /// What is done to the offer before it is looked at, and to the answer after it was made.
+    /// What is done to the offer before it is looked at, and to what it answers or offers itself.
     pub(crate) edit_offer: Option<Edit>,
     pub(crate) edit_answer: Option<Edit>,
     /// Whether it takes media and gives none.
@@ -130,7 +130,7 @@ impl At {
 
     async fn peer(&self, direction: Direction, payload_types: [u8; 2]) -> Peer {
         let setup = Setup { direction, payload_types, ..Setup::at(self.address) };
-        Peer::with(setup, StampingRuntime::default(), &mut fastrand::Rng::new()).await.unwrap()
+        Peer::new(setup, StampingRuntime::default(), &mut fastrand::Rng::new()).await.unwrap()
     }
 }
 
@@ -213,11 +213,11 @@ async fn whep(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -> R
     }
     let mut peer = at.peer(Direction::Send, at.manner.payload_types.unwrap_or(Setup::PAYLOAD_TYPES)).await;
     if at.manner.offers {
-        let offer = peer.offer().await.unwrap();
+        let offer = edited(peer.offer().await.unwrap(), &at.manner.edit_answer);
         at.inner.lock().unwrap().waiting = Some(peer);
         return at.created(StatusCode::NOT_ACCEPTABLE, "subscribe", offer);
     }
-    let answer = peer.answer(offer).await.unwrap();
+    let answer = edited(peer.answer(offer).await.unwrap(), &at.manner.edit_answer);
     forward(&at, peer);
     at.created(StatusCode::CREATED, "subscribe", answer)
 }

@@ -56,6 +56,8 @@ pub(crate) struct Timing {
 pub(crate) struct Client {
     ca_file: Option<PathBuf>,
     token: Option<Secret>,
+    /// The network interface that connections go by.
+    interface: Option<String>,
     /// Made when it is first needed: reading the trust store costs time and memory.
     tls: OnceCell<Arc<ClientConfig>>,
     timing: Mutex<Timing>,
@@ -105,8 +107,14 @@ pub(crate) fn on_loopback(url: &Url) -> bool {
 }
 
 impl Client {
-    pub(crate) fn new(ca_file: Option<&Path>, token: Option<Secret>) -> Self {
-        Self { ca_file: ca_file.map(Path::to_owned), token, tls: OnceCell::new(), timing: Mutex::default() }
+    pub(crate) fn new(ca_file: Option<&Path>, token: Option<Secret>, interface: Option<&str>) -> Self {
+        let (ca_file, interface) = (ca_file.map(Path::to_owned), interface.map(str::to_owned));
+        Self { ca_file, token, interface, tls: OnceCell::new(), timing: Mutex::default() }
+    }
+
+    /// The network interface that connections go by; `None` where the routes decide.
+    pub(super) fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
     }
 
     /// The token, for servers that want it in their own way.
@@ -198,7 +206,7 @@ impl Client {
         let addresses = timeout_at(deadline, resolve(&host, port)).await;
         let addresses = addresses.unwrap_or_else(|_| Err(late(Reason::Resolve, "the name was not resolved")));
         lap(|timing| &mut timing.dns);
-        let stream = connect(&addresses?, deadline).await;
+        let stream = connect(&addresses?, self.interface(), deadline).await;
         lap(|timing| &mut timing.tcp);
         let stream = stream?;
         let Some(tls) = tls else { return Ok(Box::new(stream)) };

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::secret::Secret;
 
 /// What a server does once it has answered.
 #[derive(Clone, Copy, Debug)]
@@ -101,10 +102,14 @@ async fn serve(
 
 /// A way to a far end of kind `reflect`.
 async fn way(table: serde_json::Value) -> Rendezvous {
+    way_by(None, table).await
+}
+
+async fn way_by(interface: Option<&str>, table: serde_json::Value) -> Rendezvous {
     let mut full = json!({"kind": "reflect"});
     full.as_object_mut().unwrap().extend(table.as_object().unwrap().clone());
     let far_end: FarEnd = serde_json::from_value(full).unwrap();
-    Rendezvous::new(&far_end, &mut fastrand::Rng::with_seed(1)).await.unwrap()
+    Rendezvous::new(&far_end, interface, &mut fastrand::Rng::with_seed(1)).await.unwrap()
 }
 
 /// Exchanges an offer, and ends what came of it.
@@ -234,6 +239,30 @@ async fn nobody_there_and_a_name_without_an_address_are_told_apart() {
         let failure = exchange(json!({"url": url}), LONG).await.unwrap_err();
         assert_eq!(failure.reason, reason, "{failure:?}");
         assert!(failure.detail.starts_with("POST http://") && !failure.detail.contains("s3cret"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_spoken_to_by_the_interface_of_the_call() {
+    let server = Canned::new("HTTP/1.1 503 No\n\n", Then::Close).await;
+    for (interface, reason, detail) in
+        [("lo", Reason::Signalling, "status 503"), ("no-such-card", Reason::Connect, "No such device")]
+    {
+        let mut way = way_by(Some(interface), json!({"url": server.url})).await;
+        let failure = way.exchange(Leg::Both, String::new(), Instant::now() + LONG).await.unwrap_err();
+        assert_eq!(failure.reason, reason, "{failure:?}");
+        assert!(failure.detail.contains(detail), "{failure:?}");
+    }
+    assert_eq!(server.asked(), ["POST /"]);
+}
+
+#[tokio::test]
+async fn a_relay_by_stream_that_a_server_names_is_of_no_use_to_sockets_of_another_interface() {
+    let (urls, username) = (vec!["turn:127.0.0.1?transport=tcp".to_owned()], "user".to_owned());
+    let named = Server { urls, username, credential: Secret::new("pass") };
+    for (interface, used) in [(None, true), (Some("lo"), true), (Some("eth0"), false)] {
+        let mut way = way_by(interface, json!({"url": "http://127.0.0.1/"})).await;
+        assert_eq!(way.adopt(vec![named.clone()]).await.unwrap(), used, "{interface:?}");
     }
 }
 

@@ -99,6 +99,39 @@ async fn what_the_rehearsal_loses_counts_as_sent_and_never_arrives() {
     assert!(log.sent(PacketId { ssrc: 5, sequence: 8 }).is_some());
 }
 
+/// Whether a timer of the runtime runs out at once.
+async fn runs_out(runtime: &StampingRuntime) -> bool {
+    let mut timer = runtime.sleep(Duration::from_secs(3600));
+    poll_fn(|cx| Poll::Ready(timer.as_mut().poll(cx).is_ready())).await
+}
+
+#[tokio::test]
+async fn where_a_relay_may_be_on_the_way_the_loop_goes_on_after_each_arrival_and_nobody_else() {
+    let check = [&[0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[3; 12]].concat();
+    for relayed in [true, false] {
+        let rounds = relayed.then(Arc::<Rounds>::default);
+        let runtime = Arc::new(StampingRuntime { rounds, ..StampingRuntime::default() });
+        let check = check.clone();
+        let looped = async move {
+            let (socket, to) = wrapped(&runtime, "127.0.0.1:0");
+            let sender = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            assert!(!runs_out(&runtime).await);
+            for (bytes, rounds) in [(check.clone(), 4), (rtp(1), 0), (check, 4)] {
+                sender.send_to(&bytes, to).unwrap();
+                receive_one(&socket).await;
+                let other = Arc::clone(&runtime);
+                assert!(!tokio::spawn(async move { runs_out(&other).await }).await.unwrap());
+                for round in 0..6 {
+                    assert_eq!(runs_out(&runtime).await, relayed && round < rounds, "{round} of {rounds}");
+                }
+            }
+            runtime.sleep(Duration::ZERO).await;
+            assert_eq!(runs_out(&runtime).await, relayed, "what a timer made leaves as well");
+        };
+        tokio::spawn(looped).await.unwrap();
+    }
+}
+
 /// A socket that is told the marks of what arrives.
 fn marked_receiver(address: &str) -> (UdpSocket, SocketAddr) {
     let socket = std::net::UdpSocket::bind(address).unwrap();

@@ -65,6 +65,8 @@ async fn a_media_server_forwards_from_one_connection_to_the_other() {
     let far = Far::new(Manner { not_yet: 2, ..Manner::default() }).await;
     let capture = whole(&whip_whep(&far)).await;
     assert_eq!(capture.target, "whip_whep");
+    let back = capture.round_trips_downlink.as_ref().map_or(0, Vec::len);
+    assert!(capture.round_trips.len() >= 6 && back >= 6, "{} up, {back} down", capture.round_trips.len());
     let mut asked = far.asked();
     let ends = asked.split_off(4);
     assert_eq!(asked, ["POST /whip", "POST /whep", "POST /whep", "POST /whep"], "again until it is there");
@@ -89,6 +91,19 @@ async fn what_is_sent_has_the_numbers_of_the_answer() {
     let far = Far::new(Manner::default()).await;
     whole(&whip_whep(&far)).await;
     assert!(far.came().into_iter().eq([102, 111]), "{:?}", far.came());
+}
+
+#[tokio::test]
+async fn a_server_that_declares_no_sources_is_heard_all_the_same() {
+    for (offers, way) in [(false, whip_whep as fn(&Far) -> Config), (true, whip_whep), (false, reflect)] {
+        let without: Edit = Box::new(|sdp| {
+            assert!(sdp.contains("a=ssrc:"), "{sdp}");
+            by_line(|line| (!line.starts_with("a=ssrc")).then(|| line.to_owned()), &sdp)
+        });
+        let far = Far::new(Manner { offers, edit_answer: Some(without), ..Manner::default() }).await;
+        let capture = whole(&way(&far)).await;
+        assert!(capture.first_frame.is_some_and(|at| at < capture.media_start), "{:?}", capture.first_frame);
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
-//! What a foreign server describes (RFC 8866), reduced to what we asked for: one codec a section,
+//! What the other side describes (RFC 8866), reduced to what we asked for: one codec a section,
 //! one source a section, names of our own. So its oddities end here.
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use crate::media::capture::Stream;
+use super::{capture::Stream, peer::PLACEHOLDERS};
 
 /// The longest description that is read.
 const MOST_BYTES: usize = 64 << 10;
@@ -23,8 +23,6 @@ pub(super) enum SdpError {
     Refused(Stream),
     #[error("sound and picture are not bundled on one transport")]
     NotBundled,
-    #[error("the description names no source (a=ssrc) of {}", .0.name())]
-    NoSource(Stream),
 }
 
 /// The one codec of a stream, by its common name.
@@ -64,8 +62,8 @@ const KEPT: &[&str] = &[
     "inactive",
 ];
 
-/// Reduces a description. `receives` tells whether we are to receive media: then each section must
-/// name its source.
+/// Reduces a description. `receives` tells whether we are to receive media: then each section names a
+/// source, if only one that stands for it until its first packet comes.
 pub(super) fn plain(text: &str, receives: bool) -> Result<Plain, SdpError> {
     if text.len() > MOST_BYTES {
         return Err(SdpError::TooLong);
@@ -90,7 +88,7 @@ pub(super) fn plain(text: &str, receives: bool) -> Result<Plain, SdpError> {
         let payload_type = choose(section, stream).ok_or(SdpError::Refused(stream))?;
         payload_types[stream as usize] = Some(payload_type);
         mids.extend(value(section, "mid"));
-        reduced(section, stream, payload_type, receives, &mut candidates, &mut sdp)?;
+        reduced(section, stream, payload_type, receives, &mut candidates, &mut sdp);
     }
     let of = |stream: Stream| payload_types[stream as usize].ok_or(SdpError::Missing(stream));
     let payload_types = [of(Stream::Audio)?, of(Stream::Video)?];
@@ -166,7 +164,7 @@ fn reduced(
     receives: bool,
     candidates: &mut usize,
     sdp: &mut String,
-) -> Result<(), SdpError> {
+) {
     let number = payload_type.to_string();
     let head: Vec<&str> = section.first().map(|line| line.split(' ').take(3).collect()).unwrap_or_default();
     push(sdp, &format!("{} {number}", head.join(" ")));
@@ -198,12 +196,9 @@ fn reduced(
         }
     }
     push(sdp, &format!("a=msid:far far-{}", stream.name()));
-    match source {
-        Some(ssrc) => push(sdp, &format!("a=ssrc:{ssrc} cname:far")),
-        None if receives => return Err(SdpError::NoSource(stream)),
-        None => {}
+    if let Some(ssrc) = source.or(receives.then_some(PLACEHOLDERS[stream as usize])) {
+        push(sdp, &format!("a=ssrc:{ssrc} cname:far"));
     }
-    Ok(())
 }
 
 fn push(sdp: &mut String, line: &str) {
@@ -282,7 +277,7 @@ mod tests {
             ("a number with a zero before it", answer().replace("99", "099"), true, Ok(98)),
             ("no bundle", answer().replace("a=group:BUNDLE 0 1\n", ""), true, Err(SdpError::NotBundled)),
             ("half a bundle", answer().replace("BUNDLE 0 1", "BUNDLE 0"), true, Err(SdpError::NotBundled)),
-            ("no source", answer().replace("a=ssrc:", "a=x:"), true, Err(SdpError::NoSource(Stream::Audio))),
+            ("no source", answer().replace("a=ssrc:", "a=x:"), true, Ok(99)),
             ("no source of what we send", answer().replace("a=ssrc:", "a=x:"), false, Ok(99)),
             ("no names", answer().replace("msid", "x"), true, Ok(99)),
             ("one name for both", answer().replace("a=mid:1", "a=mid:1\na=msid:janus janus0"), true, Ok(99)),
@@ -290,6 +285,17 @@ mod tests {
             let found = plain(&text, receives).map(|plain| plain.payload_types[1]);
             assert_eq!(found, expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_source_that_is_not_named_has_its_place_kept_where_we_receive() {
+        let without = answer().replace("a=ssrc:", "a=x:");
+        let sources = |receives| -> Vec<String> {
+            let sdp = plain(&without, receives).unwrap().sdp;
+            sdp.lines().filter(|line| line.starts_with("a=ssrc")).map(str::to_owned).collect()
+        };
+        assert_eq!(sources(true), PLACEHOLDERS.map(|ssrc| format!("a=ssrc:{ssrc} cname:far")));
+        assert!(sources(false).is_empty());
     }
 
     #[test]
