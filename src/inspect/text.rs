@@ -5,9 +5,13 @@ use std::{
     fmt::{Arguments, Write},
 };
 
-use bellwether_agent::{judge::Stage, rule::Rule, site::Language};
+use bellwether_agent::{
+    judge::{Level, Stage},
+    rule::Rule,
+    site::Language,
+};
 use bellwether_probes::{
-    ComponentVersion, Failure, Label, ProbeConfig, ProbeRun, Reading, Reason, Validity, media::FarEnd,
+    ComponentVersion, Failure, Label, ProbeConfig, ProbeRun, Reading, Reason, Unit, Validity, media::FarEnd,
 };
 
 use super::{level, stage, words};
@@ -57,13 +61,14 @@ fn row(config: &Config, run: &ProbeRun, reading: &Reading) -> Vec<String> {
     // What is true of the whole run is said once, below the table.
     let doubt = reading.reason.filter(|reason| run.inconclusive != Some(*reason));
     let doubt = doubt.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let verdict = match (reading.validity, level(&config.rules, run, reading)) {
+    let level = level(&config.rules, run, reading);
+    let verdict = match (reading.validity, level) {
         (Validity::Inconclusive, _) => format!("inconclusive{doubt}"),
         // Judged all the same, as the daemon does.
         (_, Some(level)) => format!("{}{doubt}", level.name()),
         (_, None) => doubt.trim_start().to_owned(),
     };
-    let limit = rule.map(|rule| limit(rule, reading)).unwrap_or_default();
+    let limit = rule.map(|rule| limit(rule, level, unit)).unwrap_or_default();
     let mut row = vec![run.probe.clone(), name.join(" "), unit.show(reading.value), limit, verdict];
     if config.site.locale.language == Language::Chinese {
         row.push(reading.metric.spec().title_zh.to_owned());
@@ -71,15 +76,15 @@ fn row(config: &Config, run: &ProbeRun, reading: &Reading) -> Vec<String> {
     row
 }
 
-/// The limit, and on which side of it values are good.
-fn limit(rule: &Rule, reading: &Reading) -> String {
-    let Some(limit) = rule.limit.or(rule.critical) else { return String::new() };
+/// The limit, the critical one of what is beyond it, and on which side of it values are good.
+fn limit(rule: &Rule, level: Option<Level>, unit: Unit) -> String {
+    let critical = rule.critical.filter(|_| level == Some(Level::Critical));
+    let Some(limit) = critical.or(rule.limit).or(rule.critical) else { return String::new() };
     let (low, high) = (limit.enter.low, limit.enter.high);
-    let show = |edge| reading.unit.show(edge);
     match (low.is_finite(), high.is_finite()) {
-        (true, true) => format!("{} … {}", show(low), show(high)),
-        (true, false) => format!("at least {}", show(low)),
-        (false, true) => format!("at most {}", show(high)),
+        (true, true) => format!("{} … {}", unit.show(low), unit.show(high)),
+        (true, false) => format!("at least {}", unit.show(low)),
+        (false, true) => format!("at most {}", unit.show(high)),
         (false, false) => String::new(),
     }
 }
@@ -175,6 +180,7 @@ mod tests {
             reading(Metric::MediaConnect, 0.05),
             reading(Metric::MediaFirstSound, 0.4),
             reading(Metric::MediaFrameRatio, 1.0),
+            reading(Metric::MediaFirstFrame, 9.0),
             reading(Metric::MediaSkew, 0.01),
             reading(Metric::MediaRoundTrip, 0.01).with(Label::Stat, "p50"),
         ]);
@@ -187,6 +193,7 @@ call   media_connect         50 ms   at most 2 s      pass
 call   media_frame_ratio     100 %   at least 90 %    pass
 call   media_skew            10 ms   -125 ms … 45 ms  pass
 call   media_loss video      2 %     at most 1 %      degraded
+call   media_first_frame     9 s     at most 8 s      critical
 p50, p95, p99: so many percent of all that was measured are at or below this
 call: stage at fault: unknown: no reading tells which
 ";

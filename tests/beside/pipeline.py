@@ -104,7 +104,7 @@ def wait_for_first():
             bytes=bytes_received() - bytes_before, codec="opus H264", version=Gst.version_string())
         loop.quit()
 
-    GLib.timeout_add_seconds(SECONDS, over)
+    GLib.timeout_add(SECONDS * 1000, over)
     return False
 
 
