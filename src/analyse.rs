@@ -84,7 +84,7 @@ fn tables(config: &Config, files: &[PathBuf], runs: &[ProbeRun], verdict: Verdic
             text.push('\n');
         }
     }
-    text + &verdict.line()
+    text + &verdict.line(config.site.locale.language)
 }
 
 #[cfg(test)]

@@ -8,16 +8,21 @@ use std::{
 use bellwether_agent::{
     judge::{Level, Stage, judge_once, stage_at_fault},
     rule::Rules,
+    site::Language,
 };
-use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext, Validity};
+use bellwether_probes::{Kind, Probe, ProbeRun, Progress, Reading, RunContext};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     Clock,
-    config::{self, Config, ConfigError},
-    table,
+    config::{self, ConfigError},
 };
+
+mod text;
+mod words;
+
+pub(crate) use text::as_table;
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -76,8 +81,12 @@ impl Verdict {
     }
 
     /// The last line of every table.
-    pub(crate) fn line(self) -> String {
-        format!("verdict: {}\n", self.name())
+    pub(crate) fn line(self, language: Language) -> String {
+        let level = match self {
+            Self::Judged(level) => Some(level),
+            Self::Inconclusive => None,
+        };
+        format!("verdict: {} ({})\n", self.name(), words::verdict(level, language))
     }
 
     pub(crate) fn exit_code(self) -> u8 {
@@ -128,8 +137,11 @@ pub async fn run<C: Clock>(
         tracing::debug!(%error, "progress could not be shown");
     }
     let verdict = judge(&config.rules, &runs);
-    let text =
-        if asked.json { as_json(&config.rules, &runs, verdict) } else { as_table(&config, &runs) + &verdict.line() };
+    let text = if asked.json {
+        as_json(&config.rules, &runs, verdict)
+    } else {
+        as_table(&config, &runs) + &text::self_tests(&config, &runs) + &verdict.line(config.site.locale.language)
+    };
     Ok((text, verdict.exit_code()))
 }
 
@@ -208,55 +220,4 @@ fn all_readings(runs: &[ProbeRun]) -> Vec<Value> {
         value
     };
     runs.iter().flat_map(|run| run.readings.iter().map(move |reading| (run, reading))).map(shape).collect()
-}
-
-pub(crate) fn as_table(config: &Config, runs: &[ProbeRun]) -> String {
-    let mut rows = vec![["PROBE", "METRIC", "", "VALUE", "LIMIT", "VERDICT"].map(str::to_owned).to_vec()];
-    for run in runs {
-        for reading in &run.readings {
-            let unit = reading.unit;
-            let labels: Vec<&str> = reading.labels.values().collect();
-            let rule = config.rules.for_series(reading.metric, &run.probe, &reading.labels);
-            let limit = rule.and_then(|rule| rule.limit).map(|limit| {
-                let edges: Vec<String> = limit.enter.edges().map(|edge| unit.show(edge)).collect();
-                edges.join(" … ")
-            });
-            let doubt = reading.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-            let verdict = match (reading.validity, level(&config.rules, run, reading)) {
-                (Validity::Inconclusive, _) => format!("inconclusive{doubt}"),
-                // Judged all the same, as the daemon does.
-                (_, Some(level)) => format!("{}{doubt}", level.name()),
-                (_, None) => doubt.trim_start().to_owned(),
-            };
-            rows.push(vec![
-                run.probe.clone(),
-                reading.metric.name().to_owned(),
-                labels.join(" "),
-                unit.show(reading.value),
-                limit.unwrap_or_default(),
-                verdict,
-            ]);
-        }
-        for path in &run.paths {
-            let stream = path.stream.name().to_owned();
-            let facts = [path.class.name(), &path.codec, path.profile.as_deref().unwrap_or_default()];
-            rows.push(vec![run.probe.clone(), "path".to_owned(), stream, facts.join(" ").trim_end().to_owned()]);
-        }
-        for version in &run.versions {
-            let name = "version".to_owned();
-            rows.push(vec![run.probe.clone(), name, version.component.clone(), version.version.clone()]);
-        }
-    }
-    let mut text = table::lay_out(&rows);
-    for run in runs {
-        let why = run.absent.iter().chain(&run.failure).map(|failure| (failure.reason, failure.detail.as_str()));
-        let own = run.inconclusive.map(|reason| (reason, "this box was not able to measure well"));
-        for (reason, detail) in why.chain(own) {
-            text.push_str(&format!("{}: {reason}: {detail}\n", run.probe));
-        }
-        if let Some(stage) = stage(&config.rules, run) {
-            text.push_str(&format!("{}: stage at fault: {}\n", run.probe, stage.name()));
-        }
-    }
-    text
 }

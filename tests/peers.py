@@ -13,6 +13,7 @@ import json
 import math
 import pathlib
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -87,14 +88,25 @@ def add_ipv4():
 # calls
 
 
+def inspect(folder, far_end, probe=""):
+    """The command that makes one call."""
+    config = pathlib.Path(tempfile.mkdtemp(dir=folder), "bellwether.toml")
+    config.write_text(f'[probe.call]\nduration = "4 s"\n{probe}\n[probe.call.far_end]\n{far_end}\n')
+    return [BINARY, "--config", config, "--state", config.parent, "inspect", "call"]
+
+
+def on_a_terminal(command):
+    """What a person sees while the command runs, and what is left when it has ended."""
+    shown = subprocess.run(["script", "-qec", shlex.join(map(str, command)), "/dev/null"], stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=60)
+    return shown.stdout.rsplit("\x1b[K", 1)
+
+
 class Call:
     """One call by `inspect`, with its readings by name and labels."""
 
     def __init__(self, folder, far_end, probe=""):
-        config = pathlib.Path(tempfile.mkdtemp(dir=folder), "bellwether.toml")
-        config.write_text(f'[probe.call]\nduration = "4 s"\n{probe}\n[probe.call.far_end]\n{far_end}\n')
-        shown = subprocess.run([BINARY, "--config", config, "--state", config.parent, "inspect", "call", "--json"],
-                               capture_output=True, text=True, timeout=60)
+        shown = subprocess.run([*inspect(folder, far_end, probe), "--json"], capture_output=True, text=True, timeout=60)
         if not shown.stdout:
             raise AssertionError(f"ended with {shown.returncode}: {shown.stderr}")
         found = json.loads(shown.stdout)
@@ -327,6 +339,16 @@ token_file = "{token}"
             exchanges(publish.seen, "POST /moved/whip/endpoint/classroom 307", "POST /whip/endpoint/classroom 201",
                       "DELETE /whip/resource/classroom (200|404)")
             exchanges(subscribe.seen, *answered, r"DELETE /whep/resource/\w+ (200|404)")
+        pair = f"""kind = "whip_whep"
+publish = "{publish.url}/whip/endpoint/classroom"
+subscribe = "{subscribe.url}/whep/endpoint/stream"
+"""
+        progress, table = on_a_terminal(inspect(folder, f'{pair}token_file = "{token}"'))
+        exchanges(re.findall(r"call: (\w+) \d+ %", progress), *2 * ["signalling", "ice", "dtls"], "media", "media")
+        assert table.startswith("PROBE ") and "\ncall: video: H264 " in table and "\nverdict: " in table, table
+        other = secret(folder, "other", "let-me-out")
+        _, table = on_a_terminal(inspect(folder, f'{pair}token_file = "{other}"'))
+        assert re.search(r"\ncall: signalling: .* 403 .*\n  → .*token_file", table), table
 
 
 def reflect(proxy):

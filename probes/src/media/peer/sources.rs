@@ -115,7 +115,7 @@ fn declared(sdp: &str, (stream, ssrc): Source) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests, and a packet needs an instant")]
 
     use std::time::Instant;
 
