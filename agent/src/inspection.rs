@@ -291,7 +291,7 @@ mod tests {
             conclusion.verdicts.iter().map(|verdict| verdict.labels.get(Label::Stat).expect("the label")).collect();
         assert_eq!(stats, ["p95"]);
         let ids: Vec<&String> = conclusion.memory.judge.keys().collect();
-        assert_eq!(ids, ["media_round_trip{leg=\"both\",probe=\"call\",stat=\"p95\"}"]);
+        assert_eq!(ids, ["media_round_trip{probe=\"call\",leg=\"both\",stat=\"p95\"}"]);
     }
 
     #[test]
