@@ -36,7 +36,7 @@ BINARY, INSTALLED = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
 # What every call shows, and what only payloads that come back as they were can show.
 OF_EVERY_CALL = {
     "media_success", "media_connect", "media_setup[signalling]", "media_setup[ice]", "media_setup[dtls]",
-    "media_first_frame", "media_first_sound", "media_round_trip[p95]", "media_audio_delay[p95]",
+    "media_first_frame", "media_first_sound", "media_audio_delay[p95]",
     "media_video_delay[p95]", "media_skew", "media_frame_rate", "media_frame_ratio", "media_repeated_frames",
     "media_torn_frames", "media_freezes", "media_freeze_ratio", "media_freezes_libwebrtc", "media_pauses",
     "media_freeze_duration_libwebrtc", "media_jitter[audio]", "media_jitter[video]", "media_reported_loss[uplink,video]",
@@ -56,11 +56,14 @@ OF_FORWARDED |= {"media_playout_delay", "mouth_to_ear", "media_key_frame_interva
 EXPECTED = {"forward": OF_EVERY_CALL | OF_FORWARDED, "transcode": OF_EVERY_CALL}
 
 COLUMNS = [  # heading, reading, factor, digits
-    ("connect ms", "media_connect", 1e3, 0), ("picture ms", "media_first_frame", 1e3, 0),
-    ("rtt ms", "media_round_trip[p50]", 1e3, 2), ("packet ms", "media_packet_delay[p50,audio]", 1e3, 2),
+    ("connect ms", "media_connect", 1e3, 0), ("dtls ms", "media_setup[dtls]", 1e3, 0),
+    ("picture ms", "media_first_frame", 1e3, 0),
+    ("rtt up ms", "media_round_trip[uplink,p50]", 1e3, 2), ("rtt down ms", "media_round_trip[downlink,p50]", 1e3, 2),
+    ("packet ms", "media_packet_delay[p50,audio]", 1e3, 2),
     ("sound ms", "media_audio_delay[p50]", 1e3, 1), ("video ms", "media_video_delay[p50]", 1e3, 1),
     ("skew ms", "media_skew", 1e3, 1), ("jitter ms", "media_jitter[audio]", 1e3, 2),
-    ("lost up %", "media_reported_loss[uplink,video]", 1e2, 1), ("lost down %", "media_reported_loss[downlink,video]", 1e2, 1),
+    ("lost up %", "media_reported_loss[uplink,video]", 1e2, 1),
+    ("lost down %", "media_reported_loss[downlink,video]", 1e2, 1),
     ("frames/s", "media_frame_rate", 1, 1), ("frozen %", "media_freeze_ratio", 1e2, 1),
 ]
 
@@ -117,7 +120,8 @@ class Call:
             self.readings[reading["metric"] + (f"[{labels}]" if labels else "")] = reading
 
     def value(self, name):
-        reading = self.readings.get(name)
+        """The value of a reading; of a leg, that of the one connection that is both legs."""
+        reading = self.readings.get(name) or self.readings.get(re.sub("uplink|downlink", "both", name))
         return None if reading is None else reading["value"]
 
     def server_class(self):
@@ -125,26 +129,37 @@ class Call:
         return " ".join(sorted({path["class"] for path in self.run["paths"]}))
 
 
+# Calls to one far end, at most, until this box had the time to measure one. Only a call of which this box itself
+# says that it was too busy is followed by another: whatever else goes wrong in any of them fails the test.
+ATTEMPTS = 8
+PAUSE = 3
+
 rows = []
 
 
-def record(name, call, server_class):
-    """Puts the call into the table, and makes sure that all its class can show is there and can be believed."""
-    busy = call.run["inconclusive"] == "host_limited"
-    rows.append((name, call, busy))
-    if busy:
-        # This box says that it was too busy to measure; main() bounds how often it may.
-        return
-    assert call.run["failure"] is None, f'{name}: {call.run["failure"]}'
+def examine(name, attempt, server_class, legs=("both",)):
+    """Puts the calls into the table, and makes sure that all its class can show is there and can be believed."""
+    for number in range(1, ATTEMPTS + 1):
+        call = attempt()
+        assert call.run["failure"] is None, f'{name}: {call.run["failure"]}'
+        busy = call.run["inconclusive"] == "host_limited"
+        rows.append((name, call, busy))
+        if not busy:
+            break
+        print(f"busy    {name}: call {number} of at most {ATTEMPTS} could not be judged, host_limited", flush=True)
+        time.sleep(PAUSE)
+    else:
+        raise AssertionError(f"{name}: this box was too busy to measure any of {ATTEMPTS} calls")
     assert call.run["inconclusive"] is None, f'{name}: {call.run["inconclusive"]}'
     assert call.value("media_success") == 1, f"{name}: {call.run}"
     assert call.server_class() == server_class, f"{name}: {call.server_class()}, {sorted(call.readings)}"
-    missing = EXPECTED[server_class] - set(call.readings)
+    expected = EXPECTED[server_class] | {f"media_round_trip[{leg},p95]" for leg in legs}
+    missing = expected - set(call.readings)
     assert not missing, f"{name}: nothing read of {sorted(missing)}"
     broken = [key for key, reading in call.readings.items() if not math.isfinite(reading["value"])]
     assert not broken, f"{name}: {broken}"
     # A single stop of this box may leave open what such a stop can move, and says so.
-    vague = [key for key in EXPECTED[server_class] if call.readings[key]["validity"] == "inconclusive"
+    vague = [key for key in expected if call.readings[key]["validity"] == "inconclusive"
              and call.readings[key]["reason"] != "host_limited"]
     assert not vague, f"{name}: {vague}"
 
@@ -255,11 +270,15 @@ def janus_far_end(proxy, more=""):
 
 def test_janus_echo_test_and_the_marks_on_the_wire(folder):
     with running(servers.janus(folder), JanusProxy("127.0.0.1", JANUS)) as (_, proxy):
-        with Wire(folder) as wire:
-            call = Call(folder, janus_far_end(proxy), "dscp = { audio = 46, video = 34 }")
-        record("Janus, echo test", call, "forward")
-        exchanges([word for word in proxy.seen if word], "create", "attach", "message", "destroy")
-        print("marks read back: " + marks_of_ours(wire))
+        def attempt():
+            proxy.seen.clear()
+            with Wire(folder) as wire:
+                call = Call(folder, janus_far_end(proxy), "dscp = { audio = 46, video = 34 }")
+            exchanges([word for word in proxy.seen if word], "create", "attach", "message", "destroy")
+            print("marks read back: " + marks_of_ours(wire))
+            return call
+
+        examine("Janus, echo test", attempt, "forward")
 
 
 def marks_of_ours(wire):
@@ -287,16 +306,21 @@ def test_janus_through_coturn_by_udp_tcp_and_tls(folder):
             ("TCP", f"turn:{HERE}:{TURN}?transport=tcp", TURN, ""),
             ("TLS", f"turns:{HERE}:{TURNS}?transport=tcp", TURNS, f'ca_file = "{tls["ca"]}"\n'),
         ):
-            before = len(coturn.printed())
-            call = Call(folder, janus_far_end(proxy, f"""relay_only = true
+            far_end = janus_far_end(proxy, f"""relay_only = true
 {more}
 [[probe.call.far_end.ice_servers]]
 urls = ["{url}"]
 username = "{servers.TURN_USER}"
 credential_file = "{password}"
-"""))
-            record(f"Janus through coturn by {name}", call, "forward")
-            wait_for("coturn to see the end", lambda: relayed(coturn.printed()[before:], port), 10)
+""")
+
+            def attempt():
+                before = len(coturn.printed())
+                call = Call(folder, far_end)
+                wait_for("coturn to see the end", lambda: relayed(coturn.printed()[before:], port), 10)
+                return call
+
+            examine(f"Janus through coturn by {name}", attempt, "forward")
 
 
 def relayed(log, port):
@@ -327,18 +351,22 @@ def test_a_room_of_janus_by_whip_and_whep(folder):
             ("room", "room", ["POST /whep/endpoint/room 406", r"PATCH /whep/resource/\w+ 204"]),
         ):
             refuses(f"{subscribe.url}/whep/endpoint/{endpoint}")
-            publish.seen.clear()
-            subscribe.seen.clear()
-            call = Call(folder, f"""kind = "whip_whep"
+
+            def attempt():
+                publish.seen.clear()
+                subscribe.seen.clear()
+                call = Call(folder, f"""kind = "whip_whep"
 publish = "{publish.url}/moved/whip/endpoint/classroom"
 subscribe = "{subscribe.url}/whep/endpoint/{endpoint}"
 token_file = "{token}"
 """)
-            record(f"Janus by WHIP and WHEP, {name}", call, "forward")
-            # A server that saw the connection end before the request came has nothing left to delete.
-            exchanges(publish.seen, "POST /moved/whip/endpoint/classroom 307", "POST /whip/endpoint/classroom 201",
-                      "DELETE /whip/resource/classroom (200|404)")
-            exchanges(subscribe.seen, *answered, r"DELETE /whep/resource/\w+ (200|404)")
+                # A server that saw the connection end before the request came has nothing left to delete.
+                exchanges(publish.seen, "POST /moved/whip/endpoint/classroom 307", "POST /whip/endpoint/classroom 201",
+                          "DELETE /whip/resource/classroom (200|404)")
+                exchanges(subscribe.seen, *answered, r"DELETE /whep/resource/\w+ (200|404)")
+                return call
+
+            examine(f"Janus by WHIP and WHEP, {name}", attempt, "forward", ("uplink", "downlink"))
         pair = f"""kind = "whip_whep"
 publish = "{publish.url}/whip/endpoint/classroom"
 subscribe = "{subscribe.url}/whep/endpoint/stream"
@@ -357,8 +385,13 @@ def reflect(proxy):
 
 def test_aiortc_codes_anew(folder):
     with running(servers.aiortc(folder, INSTALLED, "127.0.0.1"), Proxy("127.0.0.1", ECHO)) as (_, proxy):
-        record("aiortc", Call(folder, reflect(proxy)), "transcode")
-        exchanges(proxy.seen, "POST /whip 201", r"DELETE /resource/\d+ 200")
+        def attempt():
+            proxy.seen.clear()
+            call = Call(folder, reflect(proxy))
+            exchanges(proxy.seen, "POST /whip 201", r"DELETE /resource/\d+ 200")
+            return call
+
+        examine("aiortc", attempt, "transcode")
 
 
 @contextlib.contextmanager
@@ -372,17 +405,25 @@ def without_ipv4():
 
 def test_aiortc_by_ipv6_alone(folder):
     with without_ipv4(), running(servers.aiortc(folder, INSTALLED, "::1")):
-        with Wire(folder) as wire:
-            call = Call(folder, f'kind = "reflect"\nurl = "http://[::1]:{ECHO}/whip"')
-        record("aiortc by IPv6", call, "transcode")
-        media = [version for version, _, _, _, payload in wire.datagrams() if kind(payload).startswith("media")]
-        assert media.count(6) > 200 and media.count(4) == 0, f"{media.count(6)} by IPv6, {media.count(4)} by IPv4"
+        def attempt():
+            with Wire(folder) as wire:
+                call = Call(folder, f'kind = "reflect"\nurl = "http://[::1]:{ECHO}/whip"')
+            media = [version for version, _, _, _, payload in wire.datagrams() if kind(payload).startswith("media")]
+            assert media.count(6) > 200 and media.count(4) == 0, f"{media.count(6)} by IPv6, {media.count(4)} by IPv4"
+            return call
+
+        examine("aiortc by IPv6", attempt, "transcode")
 
 
 def test_chromium_codes_anew(folder):
     with running(Browser()) as (front,), running(servers.chromium(folder, front)):
-        record("Chromium", Call(folder, reflect(front)), "transcode")
-        exchanges(front.seen, "POST /whip 201", "DELETE /resource/0 200")
+        def attempt():
+            front.seen.clear()
+            call = Call(folder, reflect(front))
+            exchanges(front.seen, "POST /whip 201", r"DELETE /resource/\d+ 200")
+            return call
+
+        examine("Chromium", attempt, "transcode")
 
 
 def main():
@@ -404,12 +445,9 @@ def main():
                 for log in sorted(pathlib.Path(folder).rglob("*log")):
                     print(f"--- {log.relative_to(folder)}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
     table()
-    busy = sum(busy for *_, busy in rows)
-    # A busy box examines less, and says how much less; one that examines next to nothing has not tested.
-    print(f"{len(rows) - busy} of {len(rows)} calls were examined")
-    if busy * 4 > 3 * len(rows):
-        failed += 1
-        print(f"FAILED  {busy} of {len(rows)} calls could not be judged: this box was too busy")
+    examined = sum(not busy for *_, busy in rows)
+    print(f"{examined} of {len({name for name, *_ in rows})} far ends were examined in {len(rows)} calls; of "
+          f"{len(rows) - examined} this box said that it was too busy to measure")
     print(f"{len(tests) - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
