@@ -18,7 +18,7 @@ use crate::media::{
 impl Call<'_> {
     /// Puts together what the call yielded.
     pub(super) fn capture(&self, connected: Nanos, media: Media) -> Capture {
-        let Media { start, end, sound, pictures, overshoots, heard, dropped } = media;
+        let Media { start, end, sound, pictures, overshoots, heard, far_side, dropped } = media;
         let left = self.log.leftovers();
         let known: HashMap<PacketId, &ReceivedPacket> =
             heard.packets.iter().map(|(id, packet)| (*id, packet)).collect();
@@ -65,6 +65,7 @@ impl Call<'_> {
             repairs: Some(repairs),
             sender_reports,
             reception_reports,
+            far_side,
             round_trips: self.log.round_trips(),
             overshoots,
             clock_drift: self.clock.drift(),

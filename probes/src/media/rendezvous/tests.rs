@@ -17,6 +17,8 @@ use tokio::{
 
 use super::*;
 
+mod notes;
+
 /// What a server does once it has answered.
 #[derive(Clone, Copy, Debug)]
 enum Then {
