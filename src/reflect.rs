@@ -1,5 +1,6 @@
 //! `reflect`: another room's far end. Takes offers by HTTP as WHIP does (RFC 9725) and sends back, to
-//! whoever made the offer and to nobody else, what it sends. It decodes nothing and keeps nothing.
+//! whoever made the offer and to nobody else, what it sends. It decodes nothing and keeps no media: when
+//! packets came and left again is handed out once, with the answer that ends the call.
 //!
 //! Callers are not trusted, though those from elsewhere show a token: an offer is bounded and reduced before
 //! the library sees it, media is authenticated (SRTP). All calls share this process. Should one make the
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use bellwether_probes::media::reflector::{self, Ended, Reflecting};
+use bellwether_probes::media::reflector::{self, Ended, Notes, Reflecting};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -112,8 +113,16 @@ pub async fn run(options: Options) -> Result<(), ReflectError> {
     Ok(())
 }
 
-/// What ends each call, by its id, when it is dropped; `None` when there are to be no more.
-type Calls = Option<HashMap<String, oneshot::Sender<()>>>;
+/// The calls by their ids; `None` when there are to be no more.
+type Calls = Option<HashMap<String, Handle>>;
+
+/// What is held of a call under way.
+#[derive(Debug)]
+struct Handle {
+    /// Ends the call when it is dropped.
+    _end: oneshot::Sender<()>,
+    notes: Option<Notes>,
+}
 
 /// The calls under way, and what a new one needs.
 #[derive(Debug)]
@@ -148,16 +157,16 @@ impl Room {
         let (answer, reflecting) = reflector::answer(offer, caller, &mut random).await?;
         let (end, ended) = oneshot::channel();
         if let Some(calls) = &mut *self.calls() {
-            calls.insert(id.clone(), end);
+            calls.insert(id.clone(), Handle { _end: end, notes: reflecting.notes() });
         }
         let call = Call { id: id.clone(), caller, reflecting, place };
         tokio::spawn(call.attend(Arc::clone(self), ended));
         Ok((id, answer))
     }
 
-    /// Ends a call; whether there was one.
-    fn end(&self, id: &str) -> bool {
-        self.calls().as_mut().is_some_and(|calls| calls.remove(id).is_some())
+    /// Ends a call, if there is one; what was noted of it.
+    fn end(&self, id: &str) -> Option<Option<Notes>> {
+        self.calls().as_mut()?.remove(id).map(|call| call.notes)
     }
 
     /// Ends all calls and waits for their ends.

@@ -23,6 +23,7 @@ mod clock;
 mod codec;
 pub mod delay;
 mod far_end;
+mod far_log;
 mod file;
 #[cfg(test)]
 mod fixture;
@@ -31,6 +32,7 @@ mod host;
 mod ice;
 mod identity;
 pub mod jitter;
+pub mod legs;
 pub mod loss;
 mod peer;
 pub mod picture;

@@ -185,6 +185,16 @@ metrics! {
         "Estimate, one way: packetisation, half of the loop and a reference jitter buffer; sound devices not included.";
     MediaVideoDelay "media_video_delay" Seconds Up Log(1.3) Video [Stat] Some("p95"), "画面环回时延",
         "Loop delay of the picture from generation to decoding.";
+    MediaNetworkRoundTrip "media_network_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "媒体包网络往返时间",
+        "Round trip of media packets to another box, without the time they stayed in it.";
+    MediaReflectorDelay "media_reflector_delay" Seconds Up Log(1.5) Net [Stat] Some("p95"), "反射端停留时间",
+        "Time that packets stayed in the box that reflected them.";
+    MediaOneWayDelay "media_one_way_delay" Seconds Up Log(1.4) Net [Leg Stat] Some("p95"), "单程时延",
+        "One-way delay to another box and back, right to within media_clock_uncertainty.";
+    MediaOneWayDelayVariation "media_one_way_delay_variation" Seconds Up Log(1.5) Net [Leg Stat] Some("p95"), "单程时延变化",
+        "One-way delay above the smallest of the call, to another box and back; the offset of clocks does not enter.";
+    MediaClockUncertainty "media_clock_uncertainty" Seconds Neither Log(2.0) Net [] None, "时钟不确定度",
+        "How far one-way delays may be off, as two clocks are not known better.";
     MediaJitter "media_jitter" Seconds Up Log(1.5) Net [Stream] None, "抖动",
         "Mean interarrival jitter as RFC 3550 defines it.";
     MediaDelayChange "media_delay_change" Seconds Up Log(1.5) Net [Stream] None, "相邻包时延差",

@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    task::spawn_blocking,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -113,15 +114,15 @@ async fn offer(
     Ok((StatusCode::CREATED, headers, answer).into_response())
 }
 
-async fn end(
-    State(room): State<Arc<Room>>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Response> {
+async fn end(State(room): State<Arc<Room>>, headers: HeaderMap, Path(id): Path<String>) -> Result<Response, Response> {
     if !is_admitted(&room, &headers) {
         return Err(no_token());
     }
-    if room.end(&id) { Ok(StatusCode::OK) } else { Err(short(StatusCode::NOT_FOUND, "no such call")) }
+    let notes = room.end(&id).ok_or_else(|| short(StatusCode::NOT_FOUND, "no such call"))?;
+    let Some(notes) = notes else { return Ok(StatusCode::OK.into_response()) };
+    // On a thread of its own: packets of other calls do not wait for it.
+    let text = spawn_blocking(move || notes.text()).await.unwrap_or_default();
+    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
 /// Whether the token is shown, if one is asked for.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
+use serde_json::json;
 
 use crate::daemon::{Daemon, Ended, Home, SOON, program, wait_for};
 
@@ -81,8 +82,13 @@ fn an_offer_is_answered_and_the_call_ends_when_told() {
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     assert_ne!(offer(&daemon).header("location"), Some(call.as_str()), "no two have one id");
 
-    let end = || ask(daemon.address(), &format!("DELETE {call}"), &[], "").status;
-    assert_eq!((end(), end()), (200, 404));
+    let end = || ask(daemon.address(), &format!("DELETE {call}"), &[], "");
+    let (ended, again) = (end(), end());
+    assert_eq!((ended.status, again.status), (200, 404));
+    assert_eq!(ended.header("content-type"), Some("application/json"));
+    let noted: serde_json::Value = serde_json::from_str(&ended.body).expect("JSON");
+    assert_eq!((&noted["version"], &noted["audio"]["sequence"]), (&json!(1), &json!([])), "none came: {noted}");
+    assert!(!again.body.contains("version"), "it is handed out once");
     daemon.wait_for_line("reflected 0 packets of 127.0.0.1", SOON);
     let lines = daemon.stops_in_time(libc::SIGTERM);
     assert_eq!(lines.iter().filter(|line| line.contains("reflected 0 packets")).count(), 2, "one a call: {lines:?}");
@@ -256,6 +262,13 @@ fn a_call_of_another_process_comes_back_whole() {
     };
     assert_eq!(read("media_success"), [1.0]);
     assert_eq!(read("media_residual_loss"), [0.0; 2]);
+    assert_eq!(read("media_reported_loss"), [0.0; 4], "two legs, two streams");
+    // The other box says when each packet came and left again.
+    let [uncertainty] = read("media_clock_uncertainty")[..] else { panic!("{}", ended.stdout) };
+    let (there_and_back, varied) = (read("media_one_way_delay"), read("media_one_way_delay_variation"));
+    assert_eq!((there_and_back.len(), varied.len(), read("media_reflector_delay").len()), (4, 4, 3));
+    assert!(there_and_back.iter().chain(&varied).all(|delay| *delay >= 0.0), "{there_and_back:?} {varied:?}");
+    assert!(uncertainty > 0.0 && read("media_network_round_trip").iter().all(|trip| *trip > 0.0));
     // The caller hangs up by DELETE: the call is not left to fall silent.
     daemon.wait_for_line("ended: told to", SOON);
     let lines = daemon.stops_in_time(libc::SIGTERM);

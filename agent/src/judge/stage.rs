@@ -38,10 +38,13 @@ impl Stage {
 /// The stage at fault of a call of which `beyond` are the readings beyond a limit; `None` if there are
 /// none. Of several the first in order is named, as it may be the cause of the others.
 ///
-/// - Loss lies on the leg where the greater part of it was, by the far end's own reports.
-/// - Delay lies with the far end if media takes more than twice the round trip to it, of checks or of
-///   RTCP. If not, it lies on the way, of which a round trip cannot tell there from back. Where media goes
-///   and comes on two connections, the round trip is the mean of both: half of each is on the way.
+/// - Loss lies on the leg where the greater part of it was, as the far end counts or reports.
+/// - Delay to another box lies where packets certainly were for more than half of their time: what they
+///   stayed there is known, and of each way the delay, less what the clocks are uncertain by, or at least
+///   how much it varied. Delay variation lies where more than half of all of it arose.
+/// - Of any other far end delay lies there if media takes more than twice the round trip to it, of checks or
+///   of RTCP. If not, it lies on the way, of which a round trip cannot tell there from back. Where media
+///   goes and comes on two connections, the round trip is the mean of both: half of each is on the way.
 pub fn stage_at_fault(run: &ProbeRun, beyond: &[&Reading]) -> Option<Stage> {
     if run.inconclusive == Some(Reason::HostLimited) {
         return Some(Stage::HostLimited);
@@ -62,6 +65,9 @@ fn of_reading(run: &ProbeRun, reading: &Reading) -> Stage {
         Metric::MediaPacketDelay => of_delay(run, stream, Metric::MediaPacketDelay),
         Metric::MediaAudioDelay | Metric::MouthToEar => of_delay(run, "audio", Metric::MediaAudioDelay),
         Metric::MediaVideoDelay => of_delay(run, "video", Metric::MediaVideoDelay),
+        Metric::MediaDelayVariation | Metric::MediaDelayChange | Metric::MediaJitter | Metric::MediaLatePackets => {
+            of_variation(run).unwrap_or(Stage::Unknown)
+        }
         _ => Stage::Unknown,
     }
 }
@@ -80,6 +86,9 @@ fn of_loss(run: &ProbeRun, stream: &str) -> Stage {
 
 /// Packets tell best. Where none come back, as the far end codes anew, what they carry does.
 fn of_delay(run: &ProbeRun, stream: &str, media: Metric) -> Stage {
+    if let Some(stage) = of_legs(run) {
+        return stage;
+    }
     let coded_anew = run.paths.iter().any(|path| path.stream.name() == stream && path.class == Class::Transcode);
     let p50 = (Label::Stat, "p50");
     let delay = match media {
@@ -96,6 +105,35 @@ fn of_delay(run: &ProbeRun, stream: &str, media: Metric) -> Stage {
         Some((delay, round_trip)) if delay > 2.0 * round_trip => Stage::Server,
         _ => Stage::Unknown,
     }
+}
+
+/// `None` if the legs are not known.
+fn of_legs(run: &ProbeRun) -> Option<Stage> {
+    let uncertainty = value(run, Metric::MediaClockUncertainty, &[])?;
+    let leg = |metric, leg| value(run, metric, &[(Label::Leg, leg), (Label::Stat, "p95")]);
+    let legs = |metric| leg(metric, "uplink").zip(leg(metric, "downlink"));
+    let ((up, down), (up_varied, down_varied)) =
+        (legs(Metric::MediaOneWayDelay)?, legs(Metric::MediaOneWayDelayVariation)?);
+    let stay = value(run, Metric::MediaReflectorDelay, &[(Label::Stat, "p95")])?;
+    let certain = [
+        (Stage::Uplink, (up - uncertainty).max(up_varied)),
+        (Stage::Server, stay),
+        (Stage::Downlink, (down - uncertainty).max(down_varied)),
+    ];
+    Some(greater_part(up + stay + down, certain))
+}
+
+/// `None` if the legs are not known.
+fn of_variation(run: &ProbeRun) -> Option<Stage> {
+    let leg = |leg| value(run, Metric::MediaOneWayDelayVariation, &[(Label::Leg, leg), (Label::Stat, "p95")]);
+    let stay = |stat| value(run, Metric::MediaReflectorDelay, &[(Label::Stat, stat)]);
+    let (up, down, stay) = (leg("uplink")?, leg("downlink")?, stay("p95")? - stay("p50")?);
+    Some(greater_part(up + stay + down, [(Stage::Uplink, up), (Stage::Server, stay), (Stage::Downlink, down)]))
+}
+
+/// The stage that accounts for more than half of `whole`.
+fn greater_part(whole: f64, stages: [(Stage, f64); 3]) -> Stage {
+    stages.into_iter().find(|(_, part)| *part > whole / 2.0).map_or(Stage::Unknown, |(stage, _)| stage)
 }
 
 /// The value of the one series with these labels, if it may be judged.
@@ -204,6 +242,75 @@ mod tests {
         let coded = [sound(0.3), packets("audio", "p50", 0.001), checks(0.01)];
         assert_eq!(stage(&coded, Class::Transcode), Some(Server));
         assert_eq!(stage(&coded, Class::Forward), Some(Unknown), "packets took the time of a check");
+    }
+
+    #[test]
+    fn delay_to_another_box_lies_where_packets_certainly_were_longest() {
+        use Stage::{Downlink, Server, Unknown, Uplink};
+        // Delay and variation there, stay, delay and variation back, uncertainty: p95 in milliseconds.
+        for (values, expected) in [
+            // Five there and back, and a queue on one way.
+            ([65.0, 60.0, 0.2, 5.0, 0.5, 5.0], Uplink),
+            ([5.0, 0.5, 0.2, 65.0, 60.0, 5.0], Downlink),
+            ([5.0, 0.5, 40.0, 5.0, 0.5, 5.0], Server),
+            // A constant delay of one way looks like one of both.
+            ([40.0, 0.5, 0.2, 40.0, 0.5, 40.0], Unknown),
+            ([35.0, 30.0, 0.2, 35.0, 30.0, 5.0], Unknown),
+            // Longer than the clocks can be wrong, though it hardly varies.
+            ([50.0, 1.0, 0.2, 5.0, 1.0, 6.0], Uplink),
+            ([50.0, 1.0, 0.2, 5.0, 1.0, 25.0], Unknown),
+        ] {
+            let [up, up_varied, stay, down, down_varied, uncertainty] = values.map(|ms: f64| ms / 1e3);
+            let of = |metric, leg, value| reading(metric, &[(Label::Leg, leg), (Label::Stat, "p95")], value);
+            let stays = |stat, value| reading(Metric::MediaReflectorDelay, &[(Label::Stat, stat)], value);
+            let known = [
+                of(Metric::MediaOneWayDelay, "uplink", up),
+                of(Metric::MediaOneWayDelay, "downlink", down),
+                of(Metric::MediaOneWayDelayVariation, "uplink", up_varied),
+                of(Metric::MediaOneWayDelayVariation, "downlink", down_varied),
+                reading(Metric::MediaClockUncertainty, &[], uncertainty),
+                stays("p95", stay),
+                stays("p50", 0.0001),
+                // Without the legs these would name the far end.
+                checks(0.001),
+            ];
+            for beyond in [packets("audio", "p95", 0.2), sound(0.2)] {
+                let delay = packets("audio", "p50", 0.2);
+                let found = stage(&[&[beyond, delay], &known[..]].concat(), Class::Forward);
+                assert_eq!(found, Some(expected), "{values:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn delay_variation_lies_where_most_of_it_arose() {
+        use Stage::{Downlink, Server, Unknown, Uplink};
+        for (up, stay, down, expected) in [
+            (0.030, 0.0, 0.002, Uplink),
+            (0.002, 0.001, 0.030, Downlink),
+            (0.002, 0.030, 0.002, Server),
+            (0.030, 0.0, 0.030, Unknown),
+        ] {
+            let of = |leg, value| {
+                reading(Metric::MediaOneWayDelayVariation, &[(Label::Leg, leg), (Label::Stat, "p95")], value)
+            };
+            let stays = |stat, value| reading(Metric::MediaReflectorDelay, &[(Label::Stat, stat)], value);
+            let known = [of("uplink", up), of("downlink", down), stays("p50", 0.0005), stays("p95", 0.0005 + stay)];
+            let varied = [(Label::Stream, "audio"), (Label::Stat, "p95")];
+            for beyond in [
+                reading(Metric::MediaDelayVariation, &varied, 0.05),
+                reading(Metric::MediaJitter, &varied[..1], 0.05),
+                reading(Metric::MediaDelayChange, &varied[..1], 0.05),
+                reading(Metric::MediaLatePackets, &varied[..1], 0.05),
+            ] {
+                assert_eq!(stage(std::slice::from_ref(&beyond), Class::Forward), Some(Unknown), "no other box");
+                assert_eq!(
+                    stage(&[&[beyond], &known[..]].concat(), Class::Forward),
+                    Some(expected),
+                    "{up} {stay} {down}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -15,10 +15,10 @@
 //! What the box says of itself (sender lateness, timer overshoot) is always valid.
 
 use super::{
-    capture::{Capture, Stream},
+    capture::{Capture, FarSide, Stream},
     delay,
     host::Host,
-    identity, jitter, loss, picture, playout, report,
+    identity, jitter, legs, loss, picture, playout, report,
     stats::{Sample, Stat, seconds},
     sync, wire,
 };
@@ -85,6 +85,17 @@ pub fn analyse(capture: &Capture, run: &mut ProbeRun) {
         }
         run.readings.extend(readings.into_iter().map(|reading| host.judge(reading)));
     }
+    let unknown = match &capture.far_side {
+        Some(FarSide::Noted(log)) if run.failure.is_none() => {
+            let (readings, unknown) = legs::readings(capture, log);
+            run.readings.extend(readings.into_iter().map(|reading| host.judge(reading)));
+            unknown
+        }
+        Some(FarSide::Unknown(failure)) => Some(failure.clone()),
+        _ => None,
+    };
+    let absent = |failure: Failure| Failure::new(failure.reason, format!("delay by leg: {}", failure.detail));
+    run.absent.extend(unknown.map(absent));
     run.readings.extend(host.readings(capture));
 }
 
@@ -102,7 +113,11 @@ fn paths(capture: &Capture) -> Vec<MediaPath> {
 fn absence(capture: &Capture) -> Option<Failure> {
     let sent = capture.sent.iter().filter(|packet| packet.at.is_some()).count();
     if capture.received.is_empty() {
-        let detail = format!("connected and sent {sent} packets, but none came back");
+        let arrived = match &capture.far_side {
+            Some(FarSide::Noted(log)) => format!("; {} arrived at the far end", log.packets.len()),
+            _ => String::new(),
+        };
+        let detail = format!("connected and sent {sent} packets, but none came back{arrived}");
         return Some(Failure::new(Reason::FirstRtp, detail));
     }
     if capture.frames_decoded.is_empty() && capture.markers_heard.is_empty() {
@@ -147,7 +162,7 @@ mod tests {
         Validity,
         media::{
             capture::SentPacket,
-            fixture::{MS, PER_FRAME, SECOND, call, value},
+            fixture::{MS, PER_FRAME, SECOND, call, reflected, value},
         },
     };
 
@@ -177,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_clean_call_is_conclusive_and_complete() {
-        let run = analysed(&clean());
+        let capture = reflected(10, |at| at, |_| (Some(40 * MS), MS, Some(39 * MS)));
+        let run = analysed(&capture);
         assert_eq!((run.inconclusive, run.failure.clone()), (None, None));
         assert_eq!(run.absent, []);
         assert_eq!(value(&run.readings, Metric::MediaSuccess, &[]), Some(1.0));
@@ -199,6 +215,17 @@ mod tests {
         let run = analysed(&Capture { round_trips_downlink: Some(vec![0.015; 20]), ..clean() });
         let of = |leg| value(&run.readings, Metric::MediaRoundTrip, &[leg, "p50"]);
         assert_eq!((of("uplink"), of("downlink"), of("both")), (Some(0.060), Some(0.015), None));
+    }
+
+    #[test]
+    fn a_far_end_that_does_not_say_what_arrived_costs_the_legs_alone() {
+        let mut capture = reflected(10, |at| at, |_| (Some(40 * MS), MS, Some(39 * MS)));
+        capture.far_side = Some(FarSide::Unknown(Failure::new(Reason::Parse, "nothing")));
+        let run = analysed(&capture);
+        assert_eq!((run.inconclusive, run.failure.clone()), (None, None));
+        assert_eq!(run.absent, [Failure::new(Reason::Parse, "delay by leg: nothing")]);
+        assert_eq!(value(&run.readings, Metric::MediaOneWayDelay, &["uplink", "p50"]), None);
+        assert_eq!(value(&run.readings, Metric::MediaReportedLoss, &["uplink", "audio"]), Some(0.0), "by RTCP");
     }
 
     #[test]
@@ -292,6 +319,18 @@ mod tests {
             assert_eq!(run.inconclusive, None);
             assert_eq!(value(&run.readings, Metric::MediaSuccess, &[]), Some(0.0));
             assert_eq!(value(&run.readings, Metric::MediaLoss, &["audio"]), None);
+        }
+    }
+
+    #[test]
+    fn no_packet_back_is_told_with_how_many_arrived_there() {
+        for (capture, detail) in [
+            (reflected(10, |at| at, |_| (None, MS, None)), "none came back; 0 arrived at the far end"),
+            (reflected(2, |at| at, |_| (Some(MS), MS, None)), "none came back; 420 arrived at the far end"),
+            (call(10, |_| None), "none came back"),
+        ] {
+            let failure = analysed(&capture).failure.expect("no media");
+            assert!(failure.detail.ends_with(detail), "{failure:?}");
         }
     }
 

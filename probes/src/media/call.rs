@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     Config, Rehearsal,
-    capture::{Capture, Nanos, Phase, Stream},
+    capture::{Capture, FarSide, Nanos, Phase, Stream},
     clock::Clock,
     peer::{Event, Peer},
     rendezvous::{Rendezvous, Timing},
@@ -51,6 +51,8 @@ const FIRST_PACKET: Duration = Duration::from_secs(3);
 const WARM_UP: Nanos = 1_000_000_000;
 /// How long the call listens after the last packet was sent.
 const TAIL: Duration = Duration::from_millis(600);
+/// How long a box that reflected the call may take to say what it noted of it.
+const NOTES: Duration = Duration::from_secs(2);
 /// Period of the timer whose lateness tells how busy this box is.
 const TICK: Nanos = 5_000_000;
 
@@ -200,13 +202,14 @@ impl<'a> Call<'a> {
         let own = |error: PaceError| failed(Reason::Worker, "media", &error);
         let (sound, pictures) = (joined(sending.sound).await?, joined(sending.pictures).await?);
         let (sound, pictures, overshoots) = (sound.map_err(own)?, pictures.map_err(own)?, joined(sending.timer).await?);
+        let far_side = self.rendezvous.far_side(tokio::time::Instant::now() + NOTES).await;
         // Closing ends the tracks, they end their tasks, and these the listener.
         self.close().await;
         let dropped = Arc::clone(&inlet.dropped);
         drop(inlet);
         let heard = joined(sending.listener).await?;
         let dropped = dropped.load(Ordering::Relaxed);
-        Ok(Media { start, end, sound, pictures, overshoots, heard, dropped })
+        Ok(Media { start, end, sound, pictures, overshoots, heard, far_side, dropped })
     }
 
     /// Serves the connections' events until the call is `over`.
@@ -266,6 +269,7 @@ struct Media {
     pictures: Sent,
     overshoots: Vec<Nanos>,
     heard: Heard,
+    far_side: Option<FarSide>,
     dropped: u64,
 }
 

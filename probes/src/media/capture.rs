@@ -5,6 +5,8 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::Failure;
+
 /// Nanoseconds on the monotonic clock since the start of the call.
 pub type Nanos = i64;
 
@@ -207,6 +209,44 @@ pub struct ReceptionReport {
     pub delay: u32,
 }
 
+/// A packet of ours that arrived at a box that reflects, by that box's own monotonic clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FarPacket {
+    /// Its track.
+    pub stream: Stream,
+    /// Its sequence number, the lower 16 bits of what [`SentPacket`] has.
+    pub sequence: u16,
+    /// Kernel receive time stamp of its first copy.
+    pub arrived: Nanos,
+    /// Right before the system call that sent it back; `None` if it never was.
+    pub left: Option<Nanos>,
+    /// Whether it came only after it had been asked for again.
+    pub repaired: bool,
+}
+
+/// What a box that reflects noted of our packets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FarLog {
+    /// Packets that arrived, those of each track in order of arrival.
+    pub packets: Vec<FarPacket>,
+    /// Packets that arrived and did not fit into its memory.
+    pub unnoted: u64,
+    /// Datagrams its kernel dropped at the socket.
+    pub dropped: u64,
+    /// Its wall clock minus its monotonic clock at the end, less the same at the start, in nanoseconds.
+    pub clock_drift: Nanos,
+}
+
+/// What is known of the far end's side of a call to a box that reflects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FarSide {
+    /// What it noted.
+    Noted(FarLog),
+    /// Why that is not known.
+    Unknown(Failure),
+}
+
 /// Duration of one phase of connecting, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
@@ -268,6 +308,9 @@ pub struct Capture {
     /// What the far end reports of our streams; nothing in captures of older versions.
     #[serde(default)]
     pub reception_reports: Vec<ReceptionReport>,
+    /// The far end's side of a call to a box that reflects; of no other, nor in captures of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub far_side: Option<FarSide>,
     /// Round trips of connectivity checks, in seconds; those of the connection we send on, if another
     /// one brings media back.
     pub round_trips: Vec<f64>,

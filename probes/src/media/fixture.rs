@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::capture::{
-    Capture, DecodedFrame, HeardMarker, Nanos, Phase, ReceivedFrame, ReceivedPacket, ReceptionReport, SenderReport,
-    SentFrame, SentMarker, SentPacket, Stream,
+    Capture, DecodedFrame, FarLog, FarPacket, FarSide, HeardMarker, Nanos, Phase, ReceivedFrame, ReceivedPacket,
+    ReceptionReport, Repairs, SenderReport, SentFrame, SentMarker, SentPacket, Stream,
 };
 
 pub(super) const MS: Nanos = 1_000_000;
@@ -73,6 +73,7 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         repairs: None,
         sender_reports: Vec::new(),
         reception_reports: Vec::new(),
+        far_side: None,
         round_trips: vec![0.060; 20],
         round_trips_downlink: None,
         overshoots: vec![MS / 10; 2000],
@@ -141,6 +142,31 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
     capture.received.sort_by_key(|packet| packet.at);
     capture.frames_decoded.sort_by_key(|frame| frame.at);
     capture.markers_heard.sort_by_key(|marker| marker.at);
+    capture
+}
+
+/// What becomes of a packet on its way to a box that reflects: there, how long it stays, and back; `None`
+/// where it is lost.
+pub(super) type Way = (Option<Nanos>, Nanos, Option<Nanos>);
+
+/// A call to a box that reflects, whose clock is `far` of ours.
+pub(super) fn reflected(length: i64, far: impl Fn(Nanos) -> Nanos, mut way: impl FnMut(&SentPacket) -> Way) -> Capture {
+    let mut packets = Vec::new();
+    let mut capture = call(length, |packet| {
+        let ((there, stay, back), sent) = (way(packet), packet.at?);
+        let arrived = sent + there?;
+        packets.push(FarPacket {
+            stream: packet.stream,
+            sequence: packet.sequence as u16,
+            arrived: far(arrived),
+            left: Some(far(arrived + stay)),
+            repaired: false,
+        });
+        Some(arrived + stay + back? - sent)
+    });
+    capture.target = "reflect".to_owned();
+    capture.repairs = Some(Repairs::default());
+    capture.far_side = Some(FarSide::Noted(FarLog { packets, ..FarLog::default() }));
     capture
 }
 
@@ -218,12 +244,26 @@ mod tests {
         capture
     }
 
+    /// Another box, its clock an hour behind and slower: a queue and losses on the way there, a longer way back.
+    fn two_boxes() -> Capture {
+        let mut random = congruential(4);
+        let behind = |at: Nanos| at - 3_600 * SECOND - at / 50_000;
+        reflected(3, behind, |_| {
+            let (queue, lost) = (random() as Nanos % (25 * MS), random() % 100);
+            let there = (lost >= 4).then_some(2 * MS + queue);
+            (there, MS / 10 + random() as Nanos % (MS / 10), (lost < 99).then_some(6 * MS + random() as Nanos % MS))
+        })
+    }
+
     /// `BLESS=1` writes them anew; what they say is kept beside them by a test of the program.
     #[test]
     fn stored_captures_of_virtual_time_are_those_made_here() {
-        for (name, mut capture) in
-            [("repacketised", repacketised()), ("transcoded", transcoded()), ("bursty", bursty())]
-        {
+        for (name, mut capture) in [
+            ("repacketised", repacketised()),
+            ("transcoded", transcoded()),
+            ("bursty", bursty()),
+            ("two_boxes", two_boxes()),
+        ] {
             capture.overshoots.truncate(700);
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/captures").join(format!("{name}.json"));
             if std::env::var_os("BLESS").is_some() {

@@ -77,7 +77,7 @@ impl Host {
             || (lateness.len() as f64) < SENT * steady().count() as f64
             || pictures_sent(capture) < SENT;
         let length = capture.received.iter().map(|packet| packet.at).fold(capture.media_end, Nanos::max);
-        let stepped = capture.clock_drift.saturating_abs() > STEP + length / 2000;
+        let stepped = is_step(capture.clock_drift, length);
         let reason = if limited { Some(Reason::HostLimited) } else { stepped.then_some(Reason::ClockStep) };
         let stalled =
             [&overshoots, &lateness, &seen_late].iter().any(|sample| sample.max().is_some_and(|late| late > STALL));
@@ -117,6 +117,12 @@ impl Host {
         };
         if self.stalled && a_stop_moves_it { reading.inconclusive(Reason::HostLimited) } else { reading }
     }
+}
+
+/// Whether a wall clock that went away by `drift` from the monotonic clock in a call of `length` was set,
+/// not slewed.
+pub(super) fn is_step(drift: Nanos, length: Nanos) -> bool {
+    drift.saturating_abs() > STEP + length / 2000
 }
 
 /// Share of the pictures due during steady sending that were made.

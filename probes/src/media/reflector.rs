@@ -1,11 +1,12 @@
 //! A far end that sends every packet back unchanged, on tracks of its own. Embedded, it lives in the
 //! process of the call, so a call to it measures this box and nothing beyond; as `bellwether reflect`
-//! it is another room's far end. It decodes nothing and keeps nothing.
+//! it is another room's far end, and notes when each packet came and left again: numbers, kept for as
+//! long as the call. It decodes nothing and keeps no media.
 
 use std::{
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,9 +21,11 @@ use tokio::{
 
 use super::{
     capture::Stream,
+    clock::Clock,
+    far_log,
     peer::{Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack, Setup},
     sdp, slice,
-    socket::StampingRuntime,
+    socket::{Log, StampingRuntime, log::Source},
 };
 
 /// How often it is looked whether packets still come.
@@ -58,6 +61,36 @@ pub fn take_short_turns() {
     slice::short();
 }
 
+/// What a reflector notes of a call.
+#[derive(Clone, Debug)]
+pub struct Notes {
+    log: Arc<Log>,
+    /// The first track of each stream.
+    sources: Arc<Mutex<[Option<Source>; 2]>>,
+}
+
+impl Notes {
+    /// Nothing yet, on a clock that starts now.
+    pub(crate) fn new() -> Self {
+        Self { log: Arc::new(Log::of_most(far_log::MOST_PACKETS, Clock::start())), sources: Arc::default() }
+    }
+
+    fn add(&self, stream: Stream, track: Source) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = sources.get_mut(stream as usize) {
+            source.get_or_insert(track);
+        }
+    }
+
+    /// What was noted so far, for the caller: JSON of at most half a MiB. Takes some milliseconds; empty
+    /// if it would be longer.
+    pub fn text(&self) -> String {
+        let sources = *self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let passages = self.log.passages(&sources);
+        far_log::write(&passages, self.log.clock().drift())
+    }
+}
+
 /// Answers the offer of a caller at `caller`, and from then on reflects what it sends, on loopback for a
 /// caller of this box and on all interfaces for any other. Ids are drawn from `random`.
 ///
@@ -75,7 +108,7 @@ pub async fn answer(
         None => Setup::on_interfaces(false),
     };
     let setup = Setup { payload_types: plain.payload_types, ..setup };
-    let reflector = Reflector::with(setup, random).await.map_err(ReflectError::Own)?;
+    let reflector = Reflector::with(setup, Some(Notes::new()), random).await.map_err(ReflectError::Own)?;
     reflector.answer(plain.sdp).await.map_err(ReflectError::Offer)
 }
 
@@ -88,16 +121,19 @@ fn loopback(caller: IpAddr) -> Option<&'static str> {
 /// A far end that waits for an offer.
 pub(crate) struct Reflector {
     peer: Peer,
+    notes: Option<Notes>,
 }
 
 impl Reflector {
-    /// A reflector on the loopback interface.
+    /// A reflector on the loopback interface, which notes nothing: all it could tell, the caller sees.
     pub(crate) async fn new(random: &mut fastrand::Rng) -> Result<Self> {
-        Self::with(Setup::at("127.0.0.1:0"), random).await
+        Self::with(Setup::at("127.0.0.1:0"), None, random).await
     }
 
-    async fn with(setup: Setup, random: &mut fastrand::Rng) -> Result<Self> {
-        Ok(Self { peer: Peer::new(setup, StampingRuntime::default(), random).await? })
+    pub(crate) async fn with(setup: Setup, notes: Option<Notes>, random: &mut fastrand::Rng) -> Result<Self> {
+        let log = notes.as_ref().map(|notes| Arc::clone(&notes.log));
+        let runtime = StampingRuntime { log, ..StampingRuntime::default() };
+        Ok(Self { peer: Peer::new(setup, runtime, random).await?, notes })
     }
 
     /// Answers an offer, and from then on reflects until it is closed.
@@ -111,8 +147,8 @@ impl Reflector {
         };
         let (stop, stopped) = oneshot::channel();
         let packets = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(reflect(self.peer, Arc::clone(&packets), stopped));
-        Ok((answer, Reflecting { stop, task: Some(task), packets }))
+        let task = tokio::spawn(reflect(self.peer, self.notes.clone(), Arc::clone(&packets), stopped));
+        Ok((answer, Reflecting { stop, task: Some(task), packets, notes: self.notes }))
     }
 }
 
@@ -123,6 +159,7 @@ pub struct Reflecting {
     /// `None` once it has ended.
     task: Option<JoinHandle<Ended>>,
     packets: Arc<AtomicU64>,
+    notes: Option<Notes>,
 }
 
 impl Reflecting {
@@ -142,6 +179,11 @@ impl Reflecting {
         self.packets.load(Ordering::Relaxed)
     }
 
+    /// What it notes, which outlasts it; the embedded one notes nothing.
+    pub fn notes(&self) -> Option<Notes> {
+        self.notes.clone()
+    }
+
     /// Ends it and waits for its end.
     pub async fn close(mut self) {
         let Some(task) = self.task.take() else { return };
@@ -152,7 +194,12 @@ impl Reflecting {
     }
 }
 
-async fn reflect(mut peer: Peer, packets: Arc<AtomicU64>, mut stopped: oneshot::Receiver<()>) -> Ended {
+async fn reflect(
+    mut peer: Peer,
+    notes: Option<Notes>,
+    packets: Arc<AtomicU64>,
+    mut stopped: oneshot::Receiver<()>,
+) -> Ended {
     let mut source: Option<KeyFrameRequests> = None;
     let mut silence = Silence::default();
     let mut looks = looks();
@@ -174,6 +221,9 @@ async fn reflect(mut peer: Peer, packets: Arc<AtomicU64>, mut stopped: oneshot::
                     source = Some(track.requests());
                 }
                 let back = peer.track(track.stream).clone();
+                if let Some(notes) = &notes {
+                    notes.add(track.stream, Source { came: track.ssrc, went: back.ssrc });
+                }
                 tokio::spawn(send_back(track, back, Arc::clone(&packets)));
             }
             // Whoever watches our picture cannot decode it: as it is the sender's, the sender

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 #[cfg(feature = "fuzz")]
 use super::sdp;
 use super::{
+    capture::FarSide,
     far_end::FarEnd,
     ice::Server,
     peer::Setup,
@@ -177,6 +178,14 @@ impl Rendezvous {
         match &self.0 {
             Way::Reflector { .. } => None,
             Way::Remote(remote) => Some(remote.timing()),
+        }
+    }
+
+    /// Ends the call at a box that reflects, for its side of it; `None` of any other far end.
+    pub(crate) async fn far_side(&mut self, deadline: Instant) -> Option<FarSide> {
+        match &self.0 {
+            Way::Reflector { .. } => None,
+            Way::Remote(remote) => remote.far_side(deadline).await,
         }
     }
 

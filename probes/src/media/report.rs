@@ -1,11 +1,13 @@
 //! What the far end reports by RTCP (RFC 3550 §6.4): loss on the way to it, the round trip to it, and
 //! by which clock it would have sound and picture played together. A second opinion, never the first;
-//! what it does not report is absent.
+//! what it does not report is absent. Where the far end notes each packet, loss by leg is counted from
+//! that instead: it is the same quantity under the same name, only exact.
 
 use super::{
     capture::{Capture, ReceptionReport, SenderReport, Stream},
     delay::{frames, markers},
     identity::{Fate, class, packets},
+    legs::loss,
     stats::{Sample, Stat, low_confidence, ratio, seconds},
     sync::{enough, own_picture, own_sound},
 };
@@ -14,7 +16,8 @@ use crate::{Class, Label, Metric, Reading};
 /// Loss by leg, round trip, and the error of the far end's mapping of both streams to one clock.
 pub fn readings(capture: &Capture) -> Vec<Reading> {
     let ts = capture.ended_at;
-    let mut readings: Vec<Reading> = Stream::ALL.into_iter().flat_map(|stream| legs(capture, stream)).collect();
+    let exact_or_reported = |stream| loss(capture, stream).unwrap_or_else(|| legs(capture, stream));
+    let mut readings: Vec<Reading> = Stream::ALL.into_iter().flat_map(exact_or_reported).collect();
     let round_trips: Sample = capture.reception_reports.iter().filter_map(round_trip).collect();
     readings.extend(round_trips.readings(ts, Metric::MediaReportRoundTrip, None, &[Stat::Min, Stat::P50, Stat::P95]));
     readings.extend(map_skew(capture));

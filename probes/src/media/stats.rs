@@ -71,6 +71,12 @@ impl Sample {
         self.0.len()
     }
 
+    /// By how much each is above the least.
+    pub(super) fn above_least(&self) -> Self {
+        let least = self.0.first().copied().unwrap_or_default();
+        Self(self.0.iter().map(|value| value - least).collect())
+    }
+
     pub(super) fn max(&self) -> Option<f64> {
         self.0.last().copied()
     }

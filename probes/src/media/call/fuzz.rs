@@ -8,7 +8,7 @@ use super::{
     reorder::{Extender, Next, Reorder},
     sound::Ear,
 };
-use crate::media::{analysis::analyse, capture::Capture, rendezvous, signal::picture, socket};
+use crate::media::{analysis::analyse, capture::Capture, far_log, rendezvous, signal::picture, socket};
 
 /// What a far end sends as one packet, read from the front of `data`.
 struct Sent<'a> {
@@ -83,6 +83,13 @@ pub fn datagrams(data: &[u8]) {
 pub fn descriptions(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         rendezvous::fuzz(text);
+    }
+}
+
+/// What a box that reflects notes of a call.
+pub fn far_log(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        far_log::fuzz(text);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::media::{
 impl Call<'_> {
     /// Puts together what the call yielded.
     pub(super) fn capture(&self, connected: Nanos, media: Media) -> Capture {
-        let Media { start, end, sound, pictures, overshoots, heard, dropped } = media;
+        let Media { start, end, sound, pictures, overshoots, heard, far_side, dropped } = media;
         let left = self.log.leftovers();
         let known: HashMap<PacketId, &ReceivedPacket> =
             heard.packets.iter().map(|(id, packet)| (*id, packet)).collect();
@@ -68,6 +68,7 @@ impl Call<'_> {
             repairs: Some(repairs),
             sender_reports,
             reception_reports,
+            far_side,
             round_trips: outward,
             round_trips_downlink: subscribed.then_some(back),
             overshoots,

@@ -142,8 +142,16 @@ async fn a_packet_that_came_twice_stands_in_the_capture_twice() {
     // Never handed on: not ours, or not whole.
     call.log.arrived(&sound(9), 6000);
     let nothing = || Sent { packets: Vec::new(), frames: Vec::new(), markers: Vec::new() };
-    let media =
-        Media { start: 0, end: 1, sound: nothing(), pictures: nothing(), overshoots: Vec::new(), heard, dropped: 0 };
+    let media = Media {
+        start: 0,
+        end: 1,
+        sound: nothing(),
+        pictures: nothing(),
+        overshoots: Vec::new(),
+        heard,
+        far_side: None,
+        dropped: 0,
+    };
     let capture = call.capture(0, media);
     let received: Vec<(u64, u64, Nanos)> =
         capture.received.iter().map(|packet| (packet.sequence, packet.hash, packet.at)).collect();

@@ -22,7 +22,9 @@ use crate::{
     Failure, Reason,
     dial::failed,
     media::{
+        capture::FarSide,
         far_end::{Remote, RemoteKind},
+        far_log,
         ice::{self, Server, Transport},
         peer::{Direction, Setup},
         sdp,
@@ -198,6 +200,27 @@ impl Elsewhere {
         let reply = pending.await;
         self.pending = None;
         reply.map_err(|error| failed(Reason::Worker, &error))?
+    }
+
+    /// Ends the call at a box that reflects, for what it noted; `None` of any other far end. Where that
+    /// fails, the teardown ends it once more.
+    pub(super) async fn far_side(&self, deadline: Instant) -> Option<FarSide> {
+        // Of all far ends only a box that reflects has one resource for both ways.
+        let Some(Session::Resource { url, home, .. }) = self.kept.of(Leg::Both) else { return None };
+        let text = match whip::notes(&self.client, &url, &home, deadline).await {
+            Ok(text) => text,
+            Err(failure) => return Some(FarSide::Unknown(failure)),
+        };
+        self.kept.forget(Leg::Both);
+        if text.is_empty() {
+            let detail = "the far end does not say which packets arrived there: it is of an older version, \
+                          or the call was too long";
+            return Some(FarSide::Unknown(Failure::new(Reason::Parse, detail)));
+        }
+        Some(match far_log::read(&text) {
+            Ok(log) => FarSide::Noted(log),
+            Err(error) => FarSide::Unknown(failed(Reason::Parse, &error)),
+        })
     }
 
     pub(super) async fn teardown(&mut self) {

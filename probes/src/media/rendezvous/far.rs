@@ -4,27 +4,56 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    convert::Infallible,
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
 };
 
 use axum::{
     Router,
+    body::Body,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{delete, patch, post},
 };
+use bytes::Bytes;
+use hyper::body::Frame;
 use tokio::net::TcpListener;
 
 use crate::media::{
     capture::Stream,
     peer::{Direction, Event, Incoming, KeyFrameRequests, LocalTrack, Peer, Setup},
-    reflector::{Reflecting, Reflector},
+    reflector::{Notes, Reflecting, Reflector},
     socket::StampingRuntime,
 };
 
 /// Changes a description on its way.
 pub(crate) type Edit = Box<dyn Fn(String) -> String + Send + Sync>;
+
+/// What a server says when a call is ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    #[default]
+    Nothing,
+    /// What it noted of the call.
+    Notes,
+    /// Ones without end.
+    Endless,
+}
+
+/// A body of ones without end.
+struct Endless;
+
+impl hyper::body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'1'; 4096])))))
+    }
+}
 
 /// How a server behaves.
 #[derive(Default)]
@@ -46,6 +75,8 @@ pub(crate) struct Manner {
     pub(crate) mute: bool,
     /// Links to name.
     pub(crate) link: Option<String>,
+    /// What it says when a call is ended.
+    pub(crate) farewell: Farewell,
     /// Where to bind; the loopback of IPv4 unless given.
     pub(crate) at: Option<&'static str>,
 }
@@ -161,7 +192,9 @@ async fn reflect(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -
         tokio::spawn(async move { while peer.events.recv().await.is_some() {} });
         return at.created(StatusCode::CREATED, "reflect", answer);
     }
-    let (answer, reflecting) = Reflector::new(&mut fastrand::Rng::new()).await.unwrap().answer(offer).await.unwrap();
+    let notes = (at.manner.farewell == Farewell::Notes).then(Notes::new);
+    let reflector = Reflector::with(Setup::at("127.0.0.1:0"), notes, &mut fastrand::Rng::new()).await.unwrap();
+    let (answer, reflecting) = reflector.answer(offer).await.unwrap();
     at.inner.lock().unwrap().reflecting.insert("reflect".to_owned(), reflecting);
     let answer = edited(answer, &at.manner.edit_answer);
     at.created(StatusCode::CREATED, "reflect", answer)
@@ -259,8 +292,14 @@ async fn end(State(at): State<Arc<At>>, Path(id): Path<String>, headers: HeaderM
         return refused;
     }
     let reflecting = at.inner.lock().unwrap().reflecting.remove(&id);
+    let mut noted = None;
     if let Some(reflecting) = reflecting {
+        noted = reflecting.notes();
         reflecting.close().await;
     }
-    StatusCode::OK.into_response()
+    match (at.manner.farewell, noted) {
+        (Farewell::Endless, _) => Body::new(Endless).into_response(),
+        (_, Some(notes)) => notes.text().into_response(),
+        (_, None) => StatusCode::OK.into_response(),
+    }
 }

@@ -35,7 +35,7 @@ use crate::{
 
 /// Most bytes of a head.
 const MOST_HEAD: usize = 64 << 10;
-/// Most bytes of a body.
+/// Most bytes of a body, unless another bound is named.
 const MOST_BODY: usize = 256 << 10;
 /// Most redirects that are followed.
 const MOST_REDIRECTS: usize = 3;
@@ -230,15 +230,20 @@ impl Answer {
     }
 
     /// The whole body.
-    pub(super) async fn text(mut self, deadline: Instant) -> Result<String, Failure> {
+    pub(super) async fn text(self, deadline: Instant) -> Result<String, Failure> {
+        self.body(deadline, MOST_BODY).await
+    }
+
+    /// The whole body, of at most `most` bytes.
+    pub(super) async fn body(mut self, deadline: Instant, most: usize) -> Result<String, Failure> {
         let bad = |what: &str| Failure::new(Reason::Signalling, format!("{}: {what}", place(&self.url)));
         let read = async {
             let mut bytes = Vec::new();
             while let Some(frame) = self.body.frame().await {
                 let frame = frame.map_err(|error| bad(&failed(Reason::Signalling, &error).detail))?;
                 let Some(data) = frame.data_ref() else { continue };
-                if bytes.len() + data.len() > MOST_BODY {
-                    return Err(bad("the body of the answer is longer than 256 KiB"));
+                if bytes.len() + data.len() > most {
+                    return Err(bad(&format!("the body of the answer is longer than {} KiB", most >> 10)));
                 }
                 bytes.extend_from_slice(data);
             }

@@ -18,6 +18,8 @@ use tokio::{
 use super::*;
 use crate::secret::Secret;
 
+mod notes;
+
 /// What a server does once it has answered.
 #[derive(Clone, Copy, Debug)]
 enum Then {

@@ -15,9 +15,10 @@ use super::{
     kept::{Kept, Session},
     link,
 };
-use crate::{Failure, Reason};
+use crate::{Failure, Reason, media::far_log};
 
 const SDP: &str = "application/sdp";
+const JSON: &str = "application/json";
 
 /// Statuses with which a server says that there is nothing to subscribe to yet.
 const NOT_YET: [StatusCode; 4] =
@@ -79,6 +80,18 @@ pub(super) async fn delete(client: &Client, url: &Url, home: &Url, deadline: Ins
     let request = Request { method, url, home: Some(home), content_type: SDP, if_match: None, body: Bytes::new() };
     let answer = client.send(&request, deadline).await?;
     if answer.status.is_success() { Ok(()) } else { Err(unexpected("DELETE", &answer, "200 OK")) }
+}
+
+/// Ends a session at a box that reflects, and brings what it noted of the call; of older versions nothing.
+pub(super) async fn notes(client: &Client, url: &Url, home: &Url, deadline: Instant) -> Result<String, Failure> {
+    let method = Method::DELETE;
+    let request = Request { method, url, home: Some(home), content_type: JSON, if_match: None, body: Bytes::new() };
+    let answer = client.send(&request, deadline).await?;
+    if answer.status.is_success() {
+        answer.body(deadline, far_log::MOST_BYTES).await
+    } else {
+        Err(unexpected("DELETE", &answer, "200 OK"))
+    }
 }
 
 /// The failure of an answer with another status than `expected`.

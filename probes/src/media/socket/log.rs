@@ -1,7 +1,7 @@
 //! When each packet of a call passed our socket.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -19,6 +19,8 @@ const MOST_REPORTS: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Log {
     clock: Clock,
+    /// Entries per table.
+    most: usize,
     tables: Mutex<Tables>,
 }
 
@@ -30,6 +32,8 @@ struct Tables {
     received: HashMap<PacketId, Arrival>,
     /// Further arrivals of packets that had come.
     repeats: Vec<(PacketId, Nanos)>,
+    /// Packets that arrived and found no room.
+    unnoted: u64,
     overflow: u32,
     reports: Vec<Report>,
 }
@@ -76,10 +80,45 @@ pub(crate) struct Leftovers {
     pub(crate) dropped: u64,
 }
 
+/// SSRCs of a stream that came in and went out again, its packets as they were numbered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    pub(crate) came: u32,
+    pub(crate) went: u32,
+}
+
+/// A packet that came in, and went out again as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passage {
+    pub(crate) sequence: u16,
+    /// Arrival of its first copy.
+    pub(crate) arrived: Nanos,
+    /// Right before the system call that first sent it on; `None` if nothing did.
+    pub(crate) left: Option<Nanos>,
+    /// It came only after we had asked for it again.
+    pub(crate) repaired: bool,
+}
+
+/// What passed of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passages {
+    /// The packets of each source asked for, in order of arrival.
+    pub(crate) packets: Vec<Vec<Passage>>,
+    /// Packets of any source that found no room in the log.
+    pub(crate) unnoted: u64,
+    /// Datagrams the kernel dropped at the socket.
+    pub(crate) overflow: u32,
+}
+
 impl Log {
     /// An empty log on `clock`.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, tables: Mutex::default() }
+        Self::of_most(MOST, clock)
+    }
+
+    /// An empty log on `clock`, with room for `most` entries of each kind.
+    pub(crate) fn of_most(most: usize, clock: Clock) -> Self {
+        Self { clock, most, tables: Mutex::default() }
     }
 
     /// The clock of all its times.
@@ -91,7 +130,7 @@ impl Log {
     pub(super) fn sending(&self, bytes: &[u8], at: Nanos) {
         let Datagram::Rtp(id) = classify(bytes) else { return };
         let mut tables = self.tables();
-        if tables.sent.len() < MOST {
+        if tables.sent.len() < self.most {
             let first = Departures { first: at, again: None };
             let again = |sent: &mut Departures| sent.again = sent.again.or(Some(at));
             tables.sent.entry(id).and_modify(again).or_insert(first);
@@ -103,11 +142,13 @@ impl Log {
         let Datagram::Rtp(id) = classify(bytes) else { return };
         let mut tables = self.tables();
         if tables.received.contains_key(&id) {
-            if tables.repeats.len() < MOST {
+            if tables.repeats.len() < self.most {
                 tables.repeats.push((id, at));
             }
-        } else if tables.received.len() < MOST {
+        } else if tables.received.len() < self.most {
             tables.received.insert(id, Arrival { first: at, taken: false });
+        } else {
+            tables.unnoted += 1;
         }
     }
 
@@ -145,7 +186,7 @@ impl Log {
     pub(crate) fn requesting(&self, id: PacketId) {
         let at = self.clock.now();
         let mut tables = self.tables();
-        if tables.requested.len() < MOST {
+        if tables.requested.len() < self.most {
             tables.requested.entry(id).or_insert(at);
         }
     }
@@ -161,6 +202,32 @@ impl Log {
         let arrival = tables.received.get_mut(&id)?;
         arrival.taken = true;
         Some(arrival.first)
+    }
+
+    /// What passed of `sources`; of none there are no packets.
+    pub(crate) fn passages(&self, sources: &[Option<Source>]) -> Passages {
+        let tables = self.tables();
+        let repeated: HashSet<PacketId> = tables.repeats.iter().map(|(id, _)| *id).collect();
+        let of = |source: &Option<Source>| {
+            let Some(source) = source else { return Vec::new() };
+            let ours = tables.received.iter().filter(|(id, _)| id.ssrc == source.came);
+            let mut packets: Vec<Passage> = ours
+                .map(|(id, arrival)| {
+                    let asked = tables.requested.get(id).is_some_and(|asked| *asked < arrival.first);
+                    Passage {
+                        sequence: id.sequence,
+                        arrived: arrival.first,
+                        left: tables.sent.get(&PacketId { ssrc: source.went, ..*id }).map(|sent| sent.first),
+                        // The repeat comes too where the packet itself was only late.
+                        repaired: asked && !repeated.contains(id),
+                    }
+                })
+                .collect();
+            packets.sort_unstable_by_key(|packet| (packet.arrived, packet.sequence));
+            packets
+        };
+        let packets = sources.iter().map(of).collect();
+        Passages { packets, unnoted: tables.unnoted, overflow: tables.overflow }
     }
 
     /// What was never handed on.
@@ -239,5 +306,45 @@ mod tests {
         other[11] = 6;
         log.arrived(&other, 40);
         assert_eq!(log.leftovers().dropped, 1, "packet 3 alone");
+    }
+
+    #[test]
+    fn what_passed_is_told_by_source_and_number_in_order_of_arrival() {
+        let log = Log::of_most(4, Clock::start());
+        let of = |sequence: u16, ssrc: u8| {
+            let mut bytes = rtp(sequence);
+            bytes[11] = ssrc;
+            bytes
+        };
+        // Asked for on the clock itself, which has not come to a year yet.
+        let year = 365 * 86_400 * 1_000_000_000;
+        log.requesting(id(2));
+        log.requesting(id(3));
+        for (sequence, at) in [(3, year + 3), (1, 10), (2, year + 20), (3, year + 9), (9, 1)] {
+            log.arrived(&of(sequence, 5), at);
+        }
+        log.arrived(&of(7, 6), 70);
+        log.arrived(&of(8, 6), 80);
+        log.overflowed(2);
+        log.sending(&of(1, 77), 15);
+        log.sending(&of(1, 77), 16);
+        log.sending(&of(3, 77), year + 8);
+        log.sending(&of(2, 5), 1);
+        let passed = |sequence, arrived, left, repaired| Passage { sequence, arrived, left, repaired };
+        let passages = log.passages(&[Some(Source { came: 5, went: 77 }), Some(Source { came: 8, went: 78 }), None]);
+        let expected = vec![
+            passed(9, 1, None, false),
+            passed(1, 10, Some(15), false),
+            passed(3, year + 3, Some(year + 8), false),
+            passed(2, year + 20, None, true),
+        ];
+        assert_eq!(passages, Passages { packets: vec![expected, Vec::new(), Vec::new()], unnoted: 2, overflow: 2 });
+        log.arrived(&of(9, 5), 2);
+        for at in 0..100 {
+            log.arrived(&of(9, 5), at);
+        }
+        assert_eq!(log.leftovers().repeats.len(), 0, "none was handed on");
+        log.take(id(9));
+        assert_eq!(log.leftovers().repeats.len(), 3, "all repeats together have no more room");
     }
 }

@@ -11,10 +11,11 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    ProbeRun,
+    Metric, ProbeRun,
     media::{
         analysis::analyse,
-        rendezvous::far::{Edit, Far, Manner},
+        capture::FarPacket,
+        rendezvous::far::{Edit, Far, Farewell, Manner},
     },
 };
 
@@ -58,6 +59,40 @@ async fn another_box_reflects_on_one_connection_and_is_told_when_it_is_over() {
     assert_eq!(names, ["dns", "tcp", "signalling", "ice", "dtls"]);
     let sum: f64 = capture.phases.iter().map(|phase| phase.seconds).sum();
     assert!((sum - capture.connect_seconds).abs() < 1e-3, "{sum} of {}", capture.connect_seconds);
+}
+
+#[tokio::test]
+async fn another_box_says_of_each_packet_when_it_came_and_left() {
+    let far = Far::new(Manner { farewell: Farewell::Notes, ..Manner::default() }).await;
+    let capture = whole(&reflect(&far)).await;
+    assert_eq!(far.asked(), ["POST /reflect", "DELETE /session/reflect"], "told once");
+    let Some(FarSide::Noted(log)) = &capture.far_side else { panic!("{:?}", capture.far_side) };
+    assert_eq!((log.unnoted, log.dropped), (0, 0));
+    let far: HashMap<(Stream, u16), &FarPacket> =
+        log.packets.iter().map(|packet| ((packet.stream, packet.sequence), packet)).collect();
+    let came: HashMap<u64, Nanos> = capture.received.iter().map(|packet| (packet.hash, packet.at)).collect();
+    let steady = capture.sent.iter().filter(|packet| packet.unique && packet.due >= capture.media_start);
+    for sent in steady {
+        let packet = far[&(sent.stream, sent.sequence as u16)];
+        let stay = packet.left.unwrap() - packet.arrived;
+        let loop_delay = came[&sent.hash] - sent.at.unwrap();
+        // Each is rounded to whole microseconds.
+        assert!((-1_000..=loop_delay + 1_000).contains(&stay), "{stay} of {loop_delay} ns");
+    }
+    let mut run = ProbeRun::new("call", capture.started_at);
+    analyse(&capture, &mut run);
+    assert!(!run.absent.iter().any(|failure| failure.detail.starts_with("delay by leg")), "{:?}", run.absent);
+    for metric in [Metric::MediaOneWayDelay, Metric::MediaClockUncertainty, Metric::MediaReflectorDelay] {
+        assert!(run.readings.iter().any(|reading| reading.metric == metric), "{metric}");
+    }
+}
+
+#[tokio::test]
+async fn a_farewell_without_end_costs_the_legs_and_not_the_call() {
+    let far = Far::new(Manner { farewell: Farewell::Endless, ..Manner::default() }).await;
+    let capture = whole(&reflect(&far)).await;
+    let Some(FarSide::Unknown(failure)) = &capture.far_side else { panic!("{:?}", capture.far_side) };
+    assert!(failure.detail.ends_with("longer than 512 KiB"), "{failure:?}");
 }
 
 #[tokio::test]
