@@ -23,7 +23,8 @@ SEND = f"""
 webrtcbin name=near bundle-policy=max-bundle
 webrtcbin name=far bundle-policy=max-bundle
 videotestsrc is-live=true pattern=spokes ! video/x-raw,format=I420,width=640,height=360,framerate=30/1
-    ! openh264enc bitrate={VIDEO} rate-control=bitrate gop-size=60 ! rtph264pay config-interval=-1 aggregate-mode=zero-latency
+    ! openh264enc bitrate={VIDEO} rate-control=bitrate gop-size=60
+    ! rtph264pay config-interval=-1 aggregate-mode=zero-latency
     ! application/x-rtp,media=video,encoding-name=H264,payload=102 ! near.
 audiotestsrc is-live=true samplesperbuffer=960 wave=ticks ! audio/x-raw,rate=48000,channels=1
     ! opusenc bitrate={AUDIO} ! rtpopuspay
@@ -112,6 +113,10 @@ Gst.init(None)
 loop = GLib.MainLoop()
 pipeline = Gst.parse_launch(SEND)
 near, far = pipeline.get_by_name("near"), pipeline.get_by_name("far")
+# They would look for a router to open a port in. Kept, as these bindings take the elements' only reference.
+agents = [one.get_property("ice-agent") for one in (near, far)]
+for agent in agents:
+    agent.get_property("agent").set_property("upnp", False)
 near.connect("on-negotiation-needed", begin)
 near.connect("on-ice-candidate", lambda _, line, candidate: far.emit("add-ice-candidate", line, candidate))
 far.connect("on-ice-candidate", lambda _, line, candidate: near.emit("add-ice-candidate", line, candidate))
