@@ -71,6 +71,8 @@ struct Inner {
     out: Option<[LocalTrack; 2]>,
     /// A subscriber that has not answered yet.
     waiting: Option<Peer>,
+    /// What one answered last.
+    answer: String,
     source: Option<KeyFrameRequests>,
     /// Payload types of what was published.
     came: BTreeSet<u8>,
@@ -96,6 +98,11 @@ impl Far {
     /// The payload types of what was published.
     pub(crate) fn came(&self) -> BTreeSet<u8> {
         self.at.inner.lock().unwrap().came.clone()
+    }
+
+    /// What a subscriber answered to an offer.
+    pub(crate) fn answer(&self) -> String {
+        self.at.inner.lock().unwrap().answer.clone()
     }
 
     /// What was asked: method, path, and whether the token was there.
@@ -228,6 +235,7 @@ async fn answered(State(at): State<Arc<At>>, Path(id): Path<String>, headers: He
         return refused;
     }
     let mut peer = at.inner.lock().unwrap().waiting.take().unwrap();
+    at.inner.lock().unwrap().answer.clone_from(&answer);
     peer.accept(answer, at.manner.payload_types.unwrap_or(Setup::PAYLOAD_TYPES)).await.unwrap();
     forward(&at, peer);
     StatusCode::NO_CONTENT.into_response()
