@@ -88,7 +88,7 @@ impl Peer {
             .with_configuration(configuration(&setup))
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
-            .with_setting_engine(settings::settings(setup.relay_only))
+            .with_setting_engine(settings::settings(&setup))
             .with_handler(Arc::new(Handler { events: sender.clone() }))
             .with_runtime(Arc::new(runtime))
             .with_udp_addrs(setup.addresses)

@@ -117,7 +117,10 @@ impl Call<'_> {
                 self.rendezvous.end(leg, deadline).await;
                 continue;
             }
-            let setup = Setup { payload_types: described.payload_types, ..self.rendezvous.setup(leg) };
+            // Some servers are not ready for a handshake at once, and the library asks again only after a
+            // second: they are to begin it when they are, unless they want us to.
+            let passive = !described.sdp.contains("a=setup:passive");
+            let setup = Setup { payload_types: described.payload_types, passive, ..self.rendezvous.setup(leg) };
             let peer = self.peer(leg, setup).await.map_err(signalling)?;
             let answer = self.peers.push_mut(peer).answer(described.sdp).await.map_err(signalling)?;
             return self.rendezvous.answer(leg, answer, deadline).await;

@@ -10,12 +10,14 @@ use rtc::{
         media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
         setting_engine::{SettingEngine, SettingEngineBuilder},
     },
+    peer_connection::transport::RTCDtlsRole,
     rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind},
     shared::error::Error,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
+    Setup,
     deliver::{Deliver, Requests},
     passing::Passing,
     sources::{Source, Undeclared},
@@ -85,9 +87,11 @@ pub(super) fn media_engine(
 
 /// Multicast DNS is off: it joins a multicast group, which fails on a box without a default route.
 /// A relay is usually the last resort and waits for better pairs; alone it has none to wait for.
-pub(super) fn settings(relay_only: bool) -> SettingEngine {
-    SettingEngineBuilder::new()
-        .with_relay_acceptance_min_wait(relay_only.then_some(Duration::ZERO))
+pub(super) fn settings(setup: &Setup) -> SettingEngine {
+    let engine = SettingEngineBuilder::new();
+    let engine = if setup.passive { engine.with_answering_dtls_role(RTCDtlsRole::Server) } else { engine };
+    engine
+        .with_relay_acceptance_min_wait(setup.relay_only.then_some(Duration::ZERO))
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_include_loopback_candidate(true)
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(MOST_CHECKS))

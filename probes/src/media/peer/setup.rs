@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) relay_only: bool,
     /// Payload types of sound and picture.
     pub(crate) payload_types: [u8; 2],
+    /// Whether it waits for the other side to begin the handshake, if it answers (RFC 8842 §5.3).
+    pub(crate) passive: bool,
 }
 
 impl Setup {
@@ -42,6 +44,7 @@ impl Setup {
             servers: Vec::new(),
             relay_only: false,
             payload_types: Self::PAYLOAD_TYPES,
+            passive: false,
         }
     }
 

@@ -117,17 +117,16 @@ fn declared(sdp: &str, (stream, ssrc): Source) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests, and a packet needs an instant")]
 
-    use std::time::Instant;
-
     use rtc::rtp;
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::media::clock::Clock;
 
     fn packet(payload_type: u8, ssrc: u32) -> TaggedPacket {
         let header = rtp::Header { version: 2, payload_type, ssrc, ..rtp::Header::default() };
         let packet = Packet::Rtp(rtp::Packet { header, ..rtp::Packet::default() });
-        TaggedPacket { now: Instant::now(), transport: Default::default(), message: packet.into() }
+        TaggedPacket { now: Clock::start().instant(0), transport: Default::default(), message: packet.into() }
     }
 
     #[test]

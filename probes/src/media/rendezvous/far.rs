@@ -102,6 +102,8 @@ struct Inner {
     out: Option<[LocalTrack; 2]>,
     /// A subscriber that has not answered yet.
     waiting: Option<Peer>,
+    /// What one answered last.
+    answer: String,
     source: Option<KeyFrameRequests>,
     /// Payload types of what was published.
     came: BTreeSet<u8>,
@@ -127,6 +129,11 @@ impl Far {
     /// The payload types of what was published.
     pub(crate) fn came(&self) -> BTreeSet<u8> {
         self.at.inner.lock().unwrap().came.clone()
+    }
+
+    /// What a subscriber answered to an offer.
+    pub(crate) fn answer(&self) -> String {
+        self.at.inner.lock().unwrap().answer.clone()
     }
 
     /// What was asked: method, path, and whether the token was there.
@@ -261,6 +268,7 @@ async fn answered(State(at): State<Arc<At>>, Path(id): Path<String>, headers: He
         return refused;
     }
     let mut peer = at.inner.lock().unwrap().waiting.take().unwrap();
+    at.inner.lock().unwrap().answer.clone_from(&answer);
     peer.accept(answer, at.manner.payload_types.unwrap_or(Setup::PAYLOAD_TYPES)).await.unwrap();
     forward(&at, peer);
     StatusCode::NO_CONTENT.into_response()

@@ -119,6 +119,17 @@ async fn a_server_that_makes_the_offer_is_answered_in_its_own_numbers() {
 }
 
 #[tokio::test]
+async fn a_server_that_makes_the_offer_begins_the_handshake_unless_it_wants_us_to() {
+    for (offered, answered) in [("actpass", "passive"), ("active", "passive"), ("passive", "active")] {
+        let setup = format!("a=setup:{offered}");
+        let edit: Edit = Box::new(move |sdp| sdp.replace("a=setup:actpass", &setup));
+        let far = Far::new(Manner { offers: true, edit_answer: Some(edit), ..Manner::default() }).await;
+        whole(&whip_whep(&far)).await;
+        assert!(far.answer().contains(&format!("a=setup:{answered}\r\n")), "{offered}: {}", far.answer());
+    }
+}
+
+#[tokio::test]
 async fn what_is_sent_has_the_numbers_of_the_answer() {
     let far = Far::new(Manner { payload_types: Some([96, 97]), offers: true, ..Manner::default() }).await;
     whole(&whip_whep(&far)).await;
