@@ -53,6 +53,7 @@ OF_FORWARDED = {re.sub(r"\[(\w+)\]\[(\w+)\]", r"[\1,\2]", name) for name in OF_F
 # Browsers report on sound so seldom that a short call may be without.
 OF_FORWARDED |= {"media_playout_delay", "mouth_to_ear", "media_key_frame_interval", "media_map_skew"}
 EXPECTED = {"forward": OF_EVERY_CALL | OF_FORWARDED, "transcode": OF_EVERY_CALL}
+OF_LIGHT = {name for name in EXPECTED["forward"] if not re.search("video|frame|freeze|torn|pauses|skew", name)}
 
 COLUMNS = [  # heading, reading, factor, digits
     ("connect ms", "media_connect", 1e3, 0), ("picture ms", "media_first_frame", 1e3, 0),
@@ -92,7 +93,8 @@ class Call:
 
     def __init__(self, folder, far_end, probe=""):
         config = pathlib.Path(tempfile.mkdtemp(dir=folder), "bellwether.toml")
-        config.write_text(f'[probe.call]\nduration = "4 s"\n{probe}\n[probe.call.far_end]\n{far_end}\n')
+        length = "" if "duration" in probe else 'duration = "4 s"\n'
+        config.write_text(f'[probe.call]\n{length}{probe}\n[probe.call.far_end]\n{far_end}\n')
         shown = subprocess.run([BINARY, "--config", config, "--state", config.parent, "inspect", "call", "--json"],
                                capture_output=True, text=True, timeout=60)
         if not shown.stdout:
@@ -116,7 +118,7 @@ class Call:
 rows = []
 
 
-def record(name, call, server_class):
+def record(name, call, server_class, expected=None):
     """Puts the call into the table, and makes sure that all its class can show is there and can be believed."""
     busy = call.run["inconclusive"] == "host_limited"
     rows.append((name, call, busy))
@@ -127,12 +129,13 @@ def record(name, call, server_class):
     assert call.run["inconclusive"] is None, f'{name}: {call.run["inconclusive"]}'
     assert call.value("media_success") == 1, f"{name}: {call.run}"
     assert call.server_class() == server_class, f"{name}: {call.server_class()}, {sorted(call.readings)}"
-    missing = EXPECTED[server_class] - set(call.readings)
+    expected = expected or EXPECTED[server_class]
+    missing = expected - set(call.readings)
     assert not missing, f"{name}: nothing read of {sorted(missing)}"
     broken = [key for key, reading in call.readings.items() if not math.isfinite(reading["value"])]
     assert not broken, f"{name}: {broken}"
     # A single stop of this box may leave open what such a stop can move, and says so.
-    vague = [key for key in EXPECTED[server_class] if call.readings[key]["validity"] == "inconclusive"
+    vague = [key for key in expected if call.readings[key]["validity"] == "inconclusive"
              and call.readings[key]["reason"] != "host_limited"]
     assert not vague, f"{name}: {vague}"
 
@@ -184,6 +187,22 @@ class Wire:
                 continue
             source, to = struct.unpack_from(">HH", packet, udp)
             yield packet[0] >> 4, traffic_class >> 2, source, to, packet[udp + 8:]
+
+    def rates(self, seconds):
+        """Bits per second of each flow that carries media, in the last seconds of the call, with headers of IPv6."""
+        pcap, at, flows = self.file.read_bytes(), 24, {}
+        while at + 16 <= len(pcap):
+            second, micro, length, _ = struct.unpack_from("<4I", pcap, at)
+            packet = pcap[at + 16 + 14:at + 16 + length]
+            at += 16 + length
+            if packet[0] >> 4 == 4:
+                source, to, size = struct.unpack_from(">3H", packet, 4 * (packet[0] & 15))
+                flows.setdefault((source, to), []).append((second + micro / 1e6, 8 * (40 + size)))
+        media = {flow: datagrams for flow, datagrams in flows.items() if len(datagrams) > 40 * seconds}
+        assert media, {flow: len(datagrams) for flow, datagrams in flows.items()}
+        ends = {flow: datagrams[-1][0] - 0.5 for flow, datagrams in media.items()}
+        return {flow: sum(bits for when, bits in datagrams if ends[flow] - seconds <= when < ends[flow]) / seconds
+                for flow, datagrams in media.items()}
 
 
 def kind(payload):
@@ -287,6 +306,37 @@ credential_file = "{password}"
             wait_for("coturn to see the end", lambda: relayed(coturn.printed()[before:], port), 10)
 
 
+LIGHT = 'profile = "light"\nduration = "6 s"\n'
+
+
+def record_light(name, call):
+    """Nothing of a picture is there, and nothing is said to be missing."""
+    record(name, call, "forward", OF_LIGHT)
+    pictures = [key for key in call.readings if re.search("video|frame|freeze|torn|pauses|skew", key)]
+    assert not pictures and not call.run["absent"], (pictures, call.run["absent"])
+
+
+def test_light_calls_to_janus_directly_and_through_coturn(folder):
+    tls = servers.certificates(folder)
+    password = secret(folder, "turn-password", servers.TURN_PASSWORD)
+    through = f"""relay_only = true
+
+[[probe.call.far_end.ice_servers]]
+urls = ["turn:{HERE}:{TURN}?transport=udp"]
+username = "{servers.TURN_USER}"
+credential_file = "{password}"
+"""
+    with running(servers.janus(folder), servers.coturn(folder, tls["certificate"], tls["key"]),
+                 JanusProxy("127.0.0.1", JANUS)) as (_, coturn, proxy):
+        for name, more in (("Janus, light", ""), ("Janus through coturn, light", through)):
+            with Wire(folder) as wire:
+                call = Call(folder, janus_far_end(proxy, more), LIGHT)
+            record_light(name, call)
+            for (source, to), rate in sorted(wire.rates(6).items()):
+                print(f"{name}: {rate / 1e3:.1f} kbit/s from port {source} to {to}, if it were IPv6")
+                assert rate <= 60e3, f"{name}: {rate} bit/s"
+
+
 def relayed(log, port):
     """Whether coturn ended an allocation of ours at that port, after it had relayed a call's worth of packets."""
     packets = {session: int(count) for session, count in re.findall(
@@ -323,6 +373,12 @@ subscribe = "{subscribe.url}/whep/endpoint/{endpoint}"
 token_file = "{token}"
 """)
             record(f"Janus by WHIP and WHEP, {name}", call, "forward")
+            if name == "stream":
+                record_light("Janus by WHIP and WHEP, light", Call(folder, f"""kind = "whip_whep"
+publish = "{publish.url}/whip/endpoint/classroom"
+subscribe = "{subscribe.url}/whep/endpoint/{endpoint}"
+token_file = "{token}"
+""", LIGHT))
             # A server that saw the connection end before the request came has nothing left to delete.
             exchanges(publish.seen, "POST /moved/whip/endpoint/classroom 307", "POST /whip/endpoint/classroom 201",
                       "DELETE /whip/resource/classroom (200|404)")

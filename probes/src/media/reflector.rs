@@ -72,6 +72,7 @@ pub async fn answer(
         Some(address) => Setup::at(address),
         None => Setup::on_interfaces(false),
     };
+    let setup = setup.for_offer(&offer);
     let reflector = Reflector::with(setup, random).await.map_err(ReflectError::Own)?;
     reflector.answer(offer).await.map_err(ReflectError::Offer)
 }
@@ -88,9 +89,9 @@ pub(crate) struct Reflector {
 }
 
 impl Reflector {
-    /// A reflector on the loopback interface.
-    pub(crate) async fn new(random: &mut fastrand::Rng) -> Result<Self> {
-        Self::with(Setup::at("127.0.0.1:0"), random).await
+    /// A reflector on the loopback interface, for this offer.
+    pub(crate) async fn new(offer: &str, random: &mut fastrand::Rng) -> Result<Self> {
+        Self::with(Setup::at("127.0.0.1:0").for_offer(offer), random).await
     }
 
     async fn with(setup: Setup, random: &mut fastrand::Rng) -> Result<Self> {

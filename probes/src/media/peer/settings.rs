@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use rtc::{
     ice::mdns::MulticastDnsMode,
-    interceptor::Slot,
+    interceptor::{ReceiverReportBuilder, SenderReportBuilder, Slot},
     peer_connection::configuration::{
-        interceptor_registry::{Registry, configure_nack, configure_rtcp_reports},
+        interceptor_registry::{Registry, configure_nack},
         media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
         setting_engine::{SettingEngine, SettingEngineBuilder},
     },
@@ -14,16 +14,23 @@ use rtc::{
     shared::error::Error,
 };
 
-use super::deliver::{Deliver, Requests};
+use super::{
+    deliver::{Deliver, Requests},
+    setup::Setup,
+};
 use crate::media::{capture::Stream, socket::Log};
 
 /// Pace of connectivity checks while connecting: Ta of RFC 8445 §14.2.
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Checks per pair before it is given up: five seconds of them.
 const MOST_CHECKS: u16 = 100;
-/// Pace of checks on the chosen pair. RFC 7675 asks for 5 s; each is a sample of the round trip,
-/// and the shortest call is to yield several.
+/// Pace of checks on the chosen pair, with pictures. RFC 7675 asks for 5 s; each is a sample of the round
+/// trip, and the shortest call is to yield several.
 const KEEPALIVE: Duration = Duration::from_millis(500);
+/// The same without: checks are not to take much beside sound alone.
+const LIGHT_KEEPALIVE: Duration = Duration::from_secs(1);
+/// How often RTCP reports, with pictures and without.
+const REPORTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
 /// The slot nearest to the wire, which all that leaves passes last.
 const FIRST_SLOT: usize = 500;
@@ -60,24 +67,28 @@ pub(super) fn codec(stream: Stream, payload_types: [u8; 2]) -> RTCRtpCodecParame
 }
 
 /// The codecs, and the interceptors that repair and report; what the other side reports goes to `log`.
-pub(super) fn media_engine(payload_types: [u8; 2], log: Option<Arc<Log>>) -> Result<(MediaEngine, Registry), Error> {
+pub(super) fn media_engine(setup: &Setup, log: Option<Arc<Log>>) -> Result<(MediaEngine, Registry), Error> {
     let mut engine = MediaEngine::default();
-    for stream in Stream::ALL {
-        engine.register_codec(codec(stream, payload_types), kind(stream))?;
+    for stream in setup.streams() {
+        engine.register_codec(codec(*stream, setup.payload_types), kind(*stream))?;
     }
-    let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
+    let period = REPORTS[usize::from(!setup.pictures)];
+    let registry = configure_nack(Registry::new(), &mut engine)
+        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(period).build())
+        .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(period).build());
     let registry = registry.with(Slot::from(FIRST_SLOT), Requests::new(log.clone()));
     Ok((engine, registry.with(Slot::from(LAST_SLOT), Deliver::new(log))))
 }
 
 /// Multicast DNS is off: it joins a multicast group, which fails on a box without a default route.
 /// A relay is usually the last resort and waits for better pairs; alone it has none to wait for.
-pub(super) fn settings(relay_only: bool) -> SettingEngine {
+pub(super) fn settings(setup: &Setup) -> SettingEngine {
+    let keepalive = if setup.pictures { KEEPALIVE } else { LIGHT_KEEPALIVE };
     SettingEngineBuilder::new()
-        .with_relay_acceptance_min_wait(relay_only.then_some(Duration::ZERO))
+        .with_relay_acceptance_min_wait(setup.relay_only.then_some(Duration::ZERO))
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_include_loopback_candidate(true)
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(MOST_CHECKS))
-        .with_ice_timeouts(None, None, Some(KEEPALIVE))
+        .with_ice_timeouts(None, None, Some(keepalive))
         .build()
 }

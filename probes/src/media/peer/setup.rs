@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use rtc::shared::ifaces::ifaces;
 
-use crate::media::ice::Server;
+use crate::media::{capture::Stream, ice::Server};
 
 /// Which way media goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) relay_only: bool,
     /// Payload types of sound and picture.
     pub(crate) payload_types: [u8; 2],
+    /// Whether there are pictures beside the sound.
+    pub(crate) pictures: bool,
 }
 
 impl Setup {
@@ -42,7 +44,18 @@ impl Setup {
             servers: Vec::new(),
             relay_only: false,
             payload_types: Self::PAYLOAD_TYPES,
+            pictures: true,
         }
+    }
+
+    /// The same for an offer with or without pictures.
+    pub(crate) fn for_offer(self, offer: &str) -> Self {
+        Self { pictures: has_pictures(offer), ..self }
+    }
+
+    /// The streams of the connection.
+    pub(crate) fn streams(&self) -> &'static [Stream] {
+        if self.pictures { &Stream::ALL } else { &[Stream::Audio] }
     }
 
     /// Both ways, on all interfaces; on the loopback only if the far end may be there (`near`).
@@ -50,6 +63,11 @@ impl Setup {
         let found = ifaces().unwrap_or_default().into_iter().filter_map(|interface| interface.addr);
         Self { addresses: addresses(found.map(|address| address.ip()), near), ..Self::at("") }
     }
+}
+
+/// Whether a description has pictures beside the sound.
+pub(crate) fn has_pictures(description: &str) -> bool {
+    description.lines().any(|line| line.starts_with("m=video "))
 }
 
 /// What to bind to so as to go by one interface: the addresses of others would become candidates

@@ -24,7 +24,7 @@ use crate::{
     media::{
         far_end::{Remote, RemoteKind},
         ice::{self, Server, Transport},
-        peer::{Direction, Setup},
+        peer::{Direction, Setup, has_pictures},
     },
     secret::Secret,
 };
@@ -168,7 +168,8 @@ impl Elsewhere {
             Reply::Answer { sdp, servers } => (sdp, false, servers),
             Reply::Offer { sdp, servers } => (sdp, true, servers),
         };
-        let plain = sdp::plain(&text, leg.receives()).map_err(|error| failed(Reason::Signalling, &error))?;
+        let plain = sdp::plain(&text, leg.receives(), has_pictures(&offer))
+            .map_err(|error| failed(Reason::Signalling, &error))?;
         Ok(Described { sdp: plain.sdp, payload_types: plain.payload_types, is_offer, servers })
     }
 

@@ -161,7 +161,8 @@ async fn reflect(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -
         tokio::spawn(async move { while peer.events.recv().await.is_some() {} });
         return at.created(StatusCode::CREATED, "reflect", answer);
     }
-    let (answer, reflecting) = Reflector::new(&mut fastrand::Rng::new()).await.unwrap().answer(offer).await.unwrap();
+    let (answer, reflecting) =
+        Reflector::new(&offer, &mut fastrand::Rng::new()).await.unwrap().answer(offer).await.unwrap();
     at.inner.lock().unwrap().reflecting.insert("reflect".to_owned(), reflecting);
     let answer = edited(answer, &at.manner.edit_answer);
     at.created(StatusCode::CREATED, "reflect", answer)
