@@ -51,6 +51,8 @@ use crate::{
     memory, systemd, web,
 };
 
+/// How long the call of the first inspection measures media.
+const FIRST_CALL: Duration = Duration::from_secs(8);
 /// A stop waits this long for running calls and orders to end well.
 const GOODBYE: Duration = Duration::from_millis(4500);
 
@@ -185,7 +187,7 @@ impl<C: Clock> Daemon<C> {
             memory::hand_back();
         }
         for name in self.known.plan.due(now) {
-            if !self.enqueue(&name) {
+            if !self.enqueue(&name, None) {
                 tracing::warn!(probe = name, "still busy with its last run, this one is left out");
                 if let Some(status) = self.known.plan.status.get_mut(&name) {
                     status.skip(Skip::Busy, 1);
@@ -195,8 +197,8 @@ impl<C: Clock> Daemon<C> {
         self.start_pools();
     }
 
-    /// Puts a probe into its pool, unless it is there already.
-    fn enqueue(&mut self, name: &str) -> bool {
+    /// Puts a probe into its pool, unless it is there already; a call measures media no longer than that.
+    fn enqueue(&mut self, name: &str, longest: Option<Duration>) -> bool {
         let Some(slot) = self.known.plan.slots.get_mut(name) else { return false };
         let pool = pool::Name::of(slot.entry.config.kind());
         let Some(pool) = self.pools.get_mut(&pool) else { return false };
@@ -207,6 +209,7 @@ impl<C: Clock> Daemon<C> {
             probe,
             timeout: slot.entry.timeout,
             seed: self.random.u64(..),
+            longest,
             queued_at: Instant::now(),
         });
         true
@@ -216,7 +219,15 @@ impl<C: Clock> Daemon<C> {
     fn run_all_soon(&mut self) {
         let names: Vec<String> = self.known.plan.slots.keys().cloned().collect();
         for name in names {
-            self.enqueue(&name);
+            self.enqueue(&name, None);
+        }
+        self.start_pools();
+    }
+
+    /// The first inspection: soon over, so that somebody who has just installed the box sees all of it.
+    fn run_first(&mut self) {
+        for name in self.known.plan.first() {
+            self.enqueue(&name, Some(FIRST_CALL));
         }
         self.start_pools();
     }

@@ -126,6 +126,7 @@ pub async fn run<C: Clock>(
             cancel: cancel.clone(),
             progress: Some(sender.clone()),
             capture: asked.capture.clone().filter(|_| entry.config.kind() == Kind::Media),
+            longest: None,
         };
         let begun = Progress { probe: name.clone(), phase: "start".to_owned(), done: 0.0 };
         // Nobody reads it if the terminal is gone.

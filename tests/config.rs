@@ -82,11 +82,15 @@ fn the_embedded_settings_are_good_and_equal_the_defaults_of_every_part() {
     let site = bellwether_agent::Site { room: config.site.room.clone(), ..bellwether_agent::Site::default() };
     assert_eq!(config.site, site);
     assert_eq!(config.web, bellwether::web::Config::default());
-    assert_eq!(config.probes.keys().collect::<Vec<_>>(), ["box", "call", "versions"]);
+    assert_eq!(config.probes.keys().collect::<Vec<_>>(), ["box", "call", "versions", "voice"]);
     for (name, entry) in &config.probes {
         use bellwether_probes::{ProbeConfig, media, resources, versions};
         let expected = match &entry.config {
-            ProbeConfig::Media(_) => ProbeConfig::Media(media::Config::default()),
+            ProbeConfig::Media(config) => {
+                let profile = if name == "voice" { media::Profile::Light } else { media::Profile::Full };
+                assert_eq!(config.profile, profile, "{name}");
+                ProbeConfig::Media(media::Config { profile, ..media::Config::default() })
+            }
             ProbeConfig::Resources(_) => ProbeConfig::Resources(resources::Config::default()),
             ProbeConfig::Versions(_) => ProbeConfig::Versions(versions::Config::default()),
             ProbeConfig::Page(_) => panic!("{name}: no page is inspected by default"),
@@ -94,6 +98,29 @@ fn the_embedded_settings_are_good_and_equal_the_defaults_of_every_part() {
         assert_eq!(entry.config, expected, "{name}");
     }
     assert_eq!(config.channels.keys().collect::<Vec<_>>(), ["folder"]);
+}
+
+/// `[probe.voice]` of a site that says `text`.
+fn voice(text: &str) -> bellwether_probes::media::Config {
+    let site = Source { name: "bellwether.toml".into(), text: text.to_owned() };
+    let config = Config::parse(&[site], now()).expect("a good config");
+    match &config.probes["voice"].config {
+        bellwether_probes::ProbeConfig::Media(config) => config.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_call_that_is_like_another_goes_the_same_way_unless_it_says_otherwise() {
+    let far_end = "[probe.call.far_end]\nkind = \"janus\"\nurl = \"http://127.0.0.1:8088/janus\"\n";
+    let call = format!("[probe.call]\ndscp = {{ audio = 46, video = 34 }}\nwidth = 320\nduration = \"9 s\"\n{far_end}");
+    let like = voice(&call);
+    assert_eq!((like.far_end.name(), like.dscp.audio, like.interface.as_deref()), ("janus", 46, None));
+    assert_eq!((like.duration.0.as_secs(), like.width), (20, None), "only the way is alike");
+    let own = voice(&format!("{call}[probe.voice]\nfar_end = \"reflector\"\ninterface = \"lo\"\n"));
+    assert_eq!((own.far_end.name(), own.dscp.audio, own.interface.as_deref()), ("reflector", 46, Some("lo")));
+    let off = voice(&call.replacen("dscp", "enabled = false\ndscp", 1));
+    assert_eq!(off.far_end.name(), "janus", "a call that is switched off is an example as well");
 }
 
 #[test]

@@ -18,6 +18,8 @@ PACKAGE = "bellwether-toy-whiteboard"
 CONFIG = f"""
 [probe.call]
 enabled = false
+[probe.voice]
+enabled = false
 [probe.box]
 enabled = false
 [probe.versions.components.whiteboard]

@@ -75,6 +75,8 @@ name = "Room 101"
 listen = "127.0.0.1:0"
 [probe.call]
 enabled = false
+[probe.voice]
+enabled = false
 [channel.folder]
 enabled = false
 [channel.vendor]

@@ -54,6 +54,7 @@ OF_FORWARDED = {re.sub(r"\[(\w+)\]\[(\w+)\]", r"[\1,\2]", name) for name in OF_F
 # Browsers report on sound so seldom that a short call may be without.
 OF_FORWARDED |= {"media_playout_delay", "mouth_to_ear", "media_key_frame_interval", "media_map_skew"}
 EXPECTED = {"forward": OF_EVERY_CALL | OF_FORWARDED, "transcode": OF_EVERY_CALL}
+OF_LIGHT = {name for name in EXPECTED["forward"] if not re.search("video|frame|freeze|torn|pauses|skew", name)}
 
 COLUMNS = [  # heading, reading, factor, digits
     ("connect ms", "media_connect", 1e3, 0), ("dtls ms", "media_setup[dtls]", 1e3, 0),
@@ -94,7 +95,8 @@ def add_ipv4():
 def inspect(folder, far_end, probe=""):
     """The command that makes one call."""
     config = pathlib.Path(tempfile.mkdtemp(dir=folder), "bellwether.toml")
-    config.write_text(f'[probe.call]\nduration = "4 s"\n{probe}\n[probe.call.far_end]\n{far_end}\n')
+    length = "" if "duration" in probe else 'duration = "4 s"\n'
+    config.write_text(f'[probe.call]\n{length}{probe}\n[probe.call.far_end]\n{far_end}\n')
     return [BINARY, "--config", config, "--state", config.parent, "inspect", "call"]
 
 
@@ -137,7 +139,7 @@ PAUSE = 3
 rows = []
 
 
-def examine(name, attempt, server_class, legs=("both",)):
+def examine(name, attempt, server_class, legs=("both",), expected=None):
     """Puts the calls into the table, and makes sure that all its class can show is there and can be believed."""
     for number in range(1, ATTEMPTS + 1):
         call = attempt()
@@ -153,7 +155,7 @@ def examine(name, attempt, server_class, legs=("both",)):
     assert call.run["inconclusive"] is None, f'{name}: {call.run["inconclusive"]}'
     assert call.value("media_success") == 1, f"{name}: {call.run}"
     assert call.server_class() == server_class, f"{name}: {call.server_class()}, {sorted(call.readings)}"
-    expected = EXPECTED[server_class] | {f"media_round_trip[{leg},p95]" for leg in legs}
+    expected = (expected or EXPECTED[server_class]) | {f"media_round_trip[{leg},p95]" for leg in legs}
     missing = expected - set(call.readings)
     assert not missing, f"{name}: nothing read of {sorted(missing)}"
     broken = [key for key, reading in call.readings.items() if not math.isfinite(reading["value"])]
@@ -162,6 +164,7 @@ def examine(name, attempt, server_class, legs=("both",)):
     vague = [key for key in expected if call.readings[key]["validity"] == "inconclusive"
              and call.readings[key]["reason"] != "host_limited"]
     assert not vague, f"{name}: {vague}"
+    return call
 
 
 def table():
@@ -211,6 +214,22 @@ class Wire:
                 continue
             source, to = struct.unpack_from(">HH", packet, udp)
             yield packet[0] >> 4, traffic_class >> 2, source, to, packet[udp + 8:]
+
+    def rates(self, seconds):
+        """Bits per second of each flow that carries media, in the last seconds of the call, with headers of IPv6."""
+        pcap, at, flows = self.file.read_bytes(), 24, {}
+        while at + 16 <= len(pcap):
+            second, micro, length, _ = struct.unpack_from("<4I", pcap, at)
+            packet = pcap[at + 16 + 14:at + 16 + length]
+            at += 16 + length
+            if packet[0] >> 4 == 4:
+                source, to, size = struct.unpack_from(">3H", packet, 4 * (packet[0] & 15))
+                flows.setdefault((source, to), []).append((second + micro / 1e6, 8 * (40 + size)))
+        media = {flow: datagrams for flow, datagrams in flows.items() if len(datagrams) > 40 * seconds}
+        assert media, {flow: len(datagrams) for flow, datagrams in flows.items()}
+        ends = {flow: datagrams[-1][0] - 0.5 for flow, datagrams in media.items()}
+        return {flow: sum(bits for when, bits in datagrams if ends[flow] - seconds <= when < ends[flow]) / seconds
+                for flow, datagrams in media.items()}
 
 
 def kind(payload):
@@ -323,6 +342,40 @@ credential_file = "{password}"
             examine(f"Janus through coturn by {name}", attempt, "forward")
 
 
+LIGHT = 'profile = "light"\nduration = "6 s"\n'
+
+
+def examine_light(name, attempt, legs=("both",)):
+    """Nothing of a picture is there, and nothing is said to be missing."""
+    call = examine(name, attempt, "forward", legs, OF_LIGHT)
+    pictures = [key for key in call.readings if re.search("video|frame|freeze|torn|pauses|skew", key)]
+    assert not pictures and not call.run["absent"], (pictures, call.run["absent"])
+
+
+def test_light_calls_to_janus_directly_and_through_coturn(folder):
+    tls = servers.certificates(folder)
+    password = secret(folder, "turn-password", servers.TURN_PASSWORD)
+    through = f"""relay_only = true
+
+[[probe.call.far_end.ice_servers]]
+urls = ["turn:{HERE}:{TURN}?transport=udp"]
+username = "{servers.TURN_USER}"
+credential_file = "{password}"
+"""
+    with running(servers.janus(folder), servers.coturn(folder, tls["certificate"], tls["key"]),
+                 JanusProxy("127.0.0.1", JANUS)) as (_, coturn, proxy):
+        for name, more in (("Janus, light", ""), ("Janus through coturn, light", through)):
+            def attempt():
+                with Wire(folder) as wire:
+                    call = Call(folder, janus_far_end(proxy, more), LIGHT)
+                for (source, to), rate in sorted(wire.rates(6).items()):
+                    print(f"{name}: {rate / 1e3:.1f} kbit/s from port {source} to {to}, if it were IPv6")
+                    assert rate <= 60e3, f"{name}: {rate} bit/s"
+                return call
+
+            examine_light(name, attempt)
+
+
 def relayed(log, port):
     """Whether coturn ended an allocation of ours at that port, after it had relayed a call's worth of packets."""
     packets = {session: int(count) for session, count in re.findall(
@@ -367,6 +420,15 @@ token_file = "{token}"
                 return call
 
             examine(f"Janus by WHIP and WHEP, {name}", attempt, "forward", ("uplink", "downlink"))
+
+        def light():
+            return Call(folder, f"""kind = "whip_whep"
+publish = "{publish.url}/whip/endpoint/classroom"
+subscribe = "{subscribe.url}/whep/endpoint/stream"
+token_file = "{token}"
+""", LIGHT)
+
+        examine_light("Janus by WHIP and WHEP, light", light, ("uplink", "downlink"))
         pair = f"""kind = "whip_whep"
 publish = "{publish.url}/whip/endpoint/classroom"
 subscribe = "{subscribe.url}/whep/endpoint/stream"

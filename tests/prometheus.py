@@ -33,7 +33,7 @@ class Page(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def daemon_with_a_page():
+def daemon_with_a_page(more=""):
     server = http.server.HTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return Daemon(BINARY, f"""
@@ -41,7 +41,7 @@ def daemon_with_a_page():
 kind = "page"
 url = "http://127.0.0.1:{server.server_port}/"
 expect_text = "portal"
-""")
+{more}""")
 
 
 def inspected(daemon):
@@ -53,8 +53,11 @@ def inspected(daemon):
 
 
 def test_the_page_passes_promtool_and_our_own_lint():
-    with daemon_with_a_page() as daemon:
-        page = inspected(daemon)
+    # The light call's turn would come in five minutes.
+    with daemon_with_a_page('[probe.voice]\nschedule = "* * * * *"\nduration = "3 s"\n') as daemon:
+        inspected(daemon)
+        wait_for("a light call", lambda: daemon.metric('bellwether_probe_runs_total{probe="voice"}'), 100)
+        page = daemon.get("/metrics")
         check = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True)
         assert check.returncode == 0 and not check.stderr and not check.stdout, check.stdout + check.stderr
         lint(page)
@@ -93,6 +96,9 @@ def test_the_page_has_media_resources_page_and_versions():
             assert f"\nbellwether_{name}" in page, f"{name} is missing"
         for name in timing if busy else []:
             assert f"\nbellwether_{name}" not in page, f"{name} is shown of an inconclusive call"
+        # The first inspection is to be over within 20 s: its call is shortened to 8 s.
+        assert 8 < daemon.metric('bellwether_probe_last_duration_seconds{probe="call"}') < 20
+        assert daemon.metric('bellwether_probe_runs_total{probe="voice"}') == 0, "it waits for its turn"
         assert daemon.get("/-/healthy") and daemon.get("/-/ready")
         daemon.stop()
 

@@ -100,7 +100,7 @@ def probe(name, far_end="", timeout=20):
 def soak(what, probes, expected, bounds=None):
     """Runs the probes until they have made all calls. `expected` says what is wrong with how they ended."""
     print(f"\n{what}\n{'calls':>6}{'resident':>12}{'anonymous':>12}{'descriptors':>14}{'children':>10}")
-    with Daemon(BINARY, "[probe.call]\nenabled = false\n" + probes) as daemon:
+    with Daemon(BINARY, "[probe.call]\nenabled = false\n[probe.voice]\nenabled = false\n" + probes) as daemon:
         looks = []
         seen = 0
         while seen < CALLS:

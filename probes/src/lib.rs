@@ -103,6 +103,12 @@ impl ProbeConfig {
         }
     }
 
+    /// Whether a metric of its kind can be measured by this probe: a light call has no picture.
+    pub fn measures(&self, metric: Metric) -> bool {
+        let of_picture = matches!(metric.spec().family, Family::Video | Family::Sync);
+        !matches!(self, Self::Media(config) if config.profile == media::Profile::Light) || !of_picture
+    }
+
     /// The label values that series of this probe can have beside those of the box itself:
     /// which components a `versions` or `resources` probe names.
     pub fn components(&self) -> Vec<String> {
@@ -131,6 +137,8 @@ pub struct RunContext {
     pub progress: Option<mpsc::UnboundedSender<Progress>>,
     /// A folder for captures of calls; none are written without it.
     pub capture: Option<PathBuf>,
+    /// The longest that media of a call is measured, whatever its config says.
+    pub longest: Option<Duration>,
 }
 
 impl RunContext {

@@ -69,6 +69,8 @@ pub enum Reason {
     Parse,
     /// The system does not let us look.
     NotPermitted,
+    /// A share of link or processor, as configured, left less room than was asked for.
+    Bounded,
 }
 
 impl Reason {
@@ -95,6 +97,7 @@ impl Reason {
             Self::Source => "source",
             Self::Parse => "parse",
             Self::NotPermitted => "not_permitted",
+            Self::Bounded => "bounded",
         }
     }
 }
@@ -253,7 +256,8 @@ pub struct ProbeRun {
     /// How the streams of a call came back.
     #[serde(default)]
     pub paths: Vec<MediaPath>,
-    /// Parts that could not be measured, each with its reason; the run itself still counts.
+    /// Parts that could not be measured, or not as configured, each with its reason; the run itself still
+    /// counts.
     pub absent: Vec<Failure>,
     /// Why the whole run failed; `None` if it is a run to be judged.
     pub failure: Option<Failure>,

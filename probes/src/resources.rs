@@ -216,6 +216,7 @@ mod tests {
             cancel: tokio::sync::watch::channel(false).1,
             progress: None,
             capture: None,
+            longest: None,
         }
     }
 

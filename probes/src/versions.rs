@@ -356,6 +356,7 @@ mod tests {
             cancel: receiver,
             progress: None,
             capture: None,
+            longest: None,
         };
         let mut probe = Probe::new("what", config);
         let run = probe.run(&context).await;

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         a_call_yields_readings_progress_and_a_capture().await;
         what_is_no_worker_is_a_failure_of_ours().await;
         a_cancelled_call_ends_soon().await;
+        a_call_is_no_longer_than_it_is_let().await;
         a_call_past_its_deadline_ends_before_the_frame_around_it().await;
         a_worker_that_hangs_is_killed().await;
         a_dropped_run_leaves_no_child().await;
@@ -65,6 +66,7 @@ fn frame(worker: PathBuf, timeout: Duration) -> Frame {
         cancel: cancelled,
         progress: Some(listener),
         capture: None,
+        longest: None,
     };
     Frame { context, cancel, progress }
 }
@@ -74,7 +76,14 @@ fn this_binary() -> PathBuf {
 }
 
 fn probe(seconds: u64) -> Probe {
-    let config = media::Config { duration: Span(Duration::from_secs(seconds)), ..media::Config::default() };
+    call(seconds, media::Profile::Full)
+}
+
+fn call(seconds: u64, profile: media::Profile) -> Probe {
+    // However slow this build and this box are.
+    let cpu_share = (profile == media::Profile::Full).then_some(1.0);
+    let duration = Span(Duration::from_secs(seconds));
+    let config = media::Config { profile, duration, cpu_share, ..media::Config::default() };
     Probe::new("call", ProbeConfig::Media(config))
 }
 
@@ -149,17 +158,32 @@ async fn what_is_no_worker_is_a_failure_of_ours() {
 }
 
 async fn a_cancelled_call_ends_soon() {
-    let frame = frame(this_binary(), Duration::from_secs(90));
-    let mut probe = probe(60);
-    let cancel = async {
-        sleep(Duration::from_millis(1500)).await;
-        frame.cancel.send_replace(true);
-    };
-    let run = timeout(Duration::from_secs(20), async { tokio::join!(probe.run(&frame.context), cancel).0 }).await;
-    let run = run.expect("the call does not go on");
-    assert_eq!(run.failure.map(|failure| failure.reason), Some(Reason::Cancelled));
-    assert!(run.readings.is_empty());
-    assert_eq!(children(), 0);
+    for profile in [media::Profile::Full, media::Profile::Light] {
+        let frame = frame(this_binary(), Duration::from_secs(90));
+        let mut probe = call(60, profile);
+        let cancel = async {
+            sleep(Duration::from_millis(1500)).await;
+            frame.cancel.send_replace(true);
+        };
+        let run = timeout(Duration::from_secs(20), async { tokio::join!(probe.run(&frame.context), cancel).0 }).await;
+        let run = run.expect("the call does not go on");
+        assert_eq!(run.failure.map(|failure| failure.reason), Some(Reason::Cancelled));
+        assert!(run.readings.is_empty());
+        assert_eq!(children(), 0);
+    }
+}
+
+async fn a_call_is_no_longer_than_it_is_let() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut frame = frame(this_binary(), Duration::from_secs(30));
+    frame.context.capture = Some(folder.path().to_owned());
+    for (longest, expected) in [(2, 2), (9, 3)] {
+        frame.context.longest = Some(Duration::from_secs(longest));
+        let run = call(3, media::Profile::Light).run(&frame.context).await;
+        assert_eq!((run.failure.as_ref(), run.absent.as_slice()), (None, &[][..]));
+        let capture = media::read_capture(&folder.path().join("call-19700101T000000000Z.json")).expect("a capture");
+        assert_eq!(capture.media_end - capture.media_start, expected * 1_000_000_000);
+    }
 }
 
 async fn a_call_past_its_deadline_ends_before_the_frame_around_it() {

@@ -9,7 +9,7 @@ use bellwether_agent::{
     schedule::{self, Schedule},
     site::{Locale, Room, School, Vendor},
 };
-use bellwether_probes::{Kind, Metric, Mistake, ProbeConfig, Span, Unit};
+use bellwether_probes::{Kind, Metric, Mistake, ProbeConfig, Span, Unit, media::Profile};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::{Spanned, de::DeValue};
@@ -26,22 +26,39 @@ struct Common {
     enabled: bool,
     schedule: Option<String>,
     timeout: Option<Span>,
+    like: Option<Spanned<String>>,
 }
 
 impl Default for Common {
     fn default() -> Self {
-        Self { enabled: true, schedule: None, timeout: None }
+        Self { enabled: true, schedule: None, timeout: None, like: None }
     }
 }
 
 /// Schedule and timeout of a probe that names none.
-fn cadence(kind: Kind) -> (&'static str, Duration) {
-    match kind {
-        Kind::Media => ("*/5 * * * *", Duration::from_secs(40)),
-        Kind::Resources => ("* * * * *", Duration::from_secs(10)),
-        Kind::Page => ("*/5 * * * *", Duration::from_secs(10)),
-        Kind::Versions => ("*/15 * * * *", Duration::from_secs(60)),
+fn cadence(config: &ProbeConfig) -> (&'static str, Duration) {
+    match config {
+        ProbeConfig::Media(config) => match config.profile {
+            Profile::Full => ("*/30 * * * *", Duration::from_secs(40)),
+            // Not at the instant of a full call.
+            Profile::Light => ("2-59/5 * * * *", Duration::from_secs(40)),
+        },
+        ProbeConfig::Resources(_) => ("* * * * *", Duration::from_secs(10)),
+        ProbeConfig::Page(_) => ("*/5 * * * *", Duration::from_secs(10)),
+        ProbeConfig::Versions(_) => ("*/15 * * * *", Duration::from_secs(60)),
     }
+}
+
+/// Keys of a call that another one may be like in: where it goes, and by what way.
+const ALIKE: [&str; 3] = ["far_end", "interface", "dscp"];
+
+/// A probe's table, read.
+struct Read {
+    name: String,
+    common: Common,
+    config: ProbeConfig,
+    /// Keys of [`ALIKE`] that it says itself.
+    own: Vec<&'static str>,
 }
 
 const SECTIONS: &[&str] = &["school", "site", "room", "vendor", "web", "probe", "metrics", "channel"];
@@ -128,26 +145,77 @@ impl<'s> Reader<'_, 's> {
 
     fn probes(&mut self, site: &Site, now: DateTime<Utc>) -> BTreeMap<String, ProbeEntry> {
         let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        let mut probes = BTreeMap::new();
+        let mut read = Vec::new();
         for (name, mut table) in self.drawer("probe") {
             let path = format!("probe.{name}");
             let Some(kind) = self.kind(&mut table, &path, &names) else { continue };
             let Some(kind) = Kind::ALL.iter().copied().find(|known| known.name() == kind) else { continue };
-            let common = take(&mut table, &["enabled", "schedule", "timeout"]);
+            let keys: &[&str] = match kind {
+                Kind::Media => &["enabled", "schedule", "timeout", "like"],
+                _ => &["enabled", "schedule", "timeout"],
+            };
+            let common = take(&mut table, keys);
             let common: Option<Common> = self.places.read(common, &path);
+            let says = |key: &&str| table.get_ref().as_table().is_some_and(|table| table.contains_key(*key));
+            let own = ALIKE.into_iter().filter(says).collect();
             let config = match kind {
                 Kind::Media => self.places.read(table, &path).map(ProbeConfig::Media),
                 Kind::Resources => self.places.read(table, &path).map(ProbeConfig::Resources),
                 Kind::Page => self.places.read(table, &path).map(ProbeConfig::Page),
                 Kind::Versions => self.places.read(table, &path).map(ProbeConfig::Versions),
             };
-            let (Some(common), Some(config)) = (common, config) else { continue };
-            self.mistakes(&path, config.check());
+            if let (Some(common), Some(config)) = (common, config) {
+                read.push(Read { name, common, config, own });
+            }
+        }
+        for index in 0..read.len() {
+            self.liken(&mut read, index);
+        }
+        let mut probes = BTreeMap::new();
+        for Read { name, common, config, own } in read {
+            let path = format!("probe.{name}");
+            // What is wrong with the other's keys is said where they stand.
+            let others = |mistake: &Mistake| {
+                let key = mistake.key.split('.').next().unwrap_or_default();
+                common.like.is_some() && ALIKE.contains(&key) && !own.contains(&key)
+            };
+            let found = config.check().into_iter().filter(|mistake| !others(mistake)).collect();
+            self.mistakes(&path, found);
             if let Some(entry) = self.entry(&path, &common, config, site, now).filter(|_| common.enabled) {
                 probes.insert(name, entry);
             }
         }
         probes
+    }
+
+    /// Takes from another call, switched on or not, what a call that is to be like it does not say itself.
+    fn liken(&mut self, read: &mut [Read], index: usize) {
+        let Some(Read { name, common, .. }) = read.get(index) else { return };
+        let Some(like) = &common.like else { return };
+        let known = |other: &&Read| matches!(other.config, ProbeConfig::Media(_)) && other.common.like.is_none();
+        let calls: Vec<&Read> = read.iter().filter(known).collect();
+        let found = calls.iter().find_map(|other| match &other.config {
+            ProbeConfig::Media(config) if other.name == *like.get_ref() => Some(config.clone()),
+            _ => None,
+        });
+        let Some(other) = found else {
+            let calls = calls.iter().map(|call| call.name.as_str()).collect::<Vec<_>>().join(", ");
+            let message = format!("found {:?}, expected a call that is not like another: {calls}", like.get_ref());
+            self.places.report(like.span(), format!("probe.{name}.like"), message);
+            return;
+        };
+        if let Some(Read { config: ProbeConfig::Media(config), own, .. }) = read.get_mut(index) {
+            let copies = |key: &str| !own.contains(&key);
+            if copies("far_end") {
+                config.far_end = other.far_end;
+            }
+            if copies("interface") {
+                config.interface = other.interface;
+            }
+            if copies("dscp") {
+                config.dscp = other.dscp;
+            }
+        }
     }
 
     fn entry(
@@ -158,7 +226,7 @@ impl<'s> Reader<'_, 's> {
         site: &Site,
         now: DateTime<Utc>,
     ) -> Option<ProbeEntry> {
-        let (pattern, timeout) = cadence(config.kind());
+        let (pattern, timeout) = cadence(&config);
         let pattern = common.schedule.as_deref().unwrap_or(pattern);
         let at = |key: &str| format!("{path}.{key}");
         let unspread = Schedule::parse(pattern, site.locale.timezone, Duration::ZERO);

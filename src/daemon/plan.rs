@@ -7,7 +7,7 @@ use bellwether_agent::{
     rule::Rules,
     schedule::{Due, Skip, due},
 };
-use bellwether_probes::{Probe, ProbeConfig};
+use bellwether_probes::{Probe, ProbeConfig, media::Profile};
 use chrono::{DateTime, Utc};
 
 use crate::config::ProbeEntry;
@@ -51,13 +51,29 @@ impl Plan {
             self.slots.insert(name.clone(), slot);
             let fresh =
                 ProbeStatus::new(entry.config.kind(), entry.interval, entry.timeout, |metric| rules.edges(metric));
-            match self.status.get_mut(name).filter(|status| status.kind == fresh.kind) {
-                Some(status) => (status.interval, status.timeout) = (entry.interval, entry.timeout),
-                None => {
-                    self.status.insert(name.clone(), fresh);
+            let status = match self.status.get_mut(name).filter(|status| status.kind == fresh.kind) {
+                Some(status) => {
+                    (status.interval, status.timeout) = (entry.interval, entry.timeout);
+                    for (metric, histogram) in fresh.distributions {
+                        status.distributions.entry(metric).or_insert(histogram);
+                    }
+                    status
                 }
-            }
+                None => self.status.entry(name.clone()).insert_entry(fresh).into_mut(),
+            };
+            status.distributions.retain(|metric, _| entry.config.measures(*metric));
         }
+    }
+
+    /// The probes of the first inspection: all, but for light calls where a full one shows the same and more.
+    pub(super) fn first(&self) -> Vec<String> {
+        let profile = |slot: &Slot| match &slot.entry.config {
+            ProbeConfig::Media(config) => Some(config.profile),
+            _ => None,
+        };
+        let full = self.slots.values().any(|slot| profile(slot) == Some(Profile::Full));
+        let runs = |slot: &Slot| !(full && profile(slot) == Some(Profile::Light));
+        self.slots.iter().filter(|(_, slot)| runs(slot)).map(|(name, _)| name.clone()).collect()
     }
 
     /// The probes to run at `now`; runs that were missed are counted and not made up for.
@@ -95,5 +111,62 @@ impl Plan {
     pub(super) fn give_back(&mut self, name: &str, generation: u64, probe: Probe) -> bool {
         let slot = self.slots.get_mut(name).filter(|slot| slot.generation == generation);
         slot.map(|slot| slot.probe = Some(probe)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_probes::Metric;
+
+    use super::*;
+    use crate::config::{Config, Source};
+
+    fn plan(text: &str) -> Plan {
+        let now = DateTime::UNIX_EPOCH;
+        let site = Source { name: "bellwether.toml".into(), text: text.to_owned() };
+        let config = Config::parse(&[site], now).expect("a good config");
+        let mut plan = Plan::default();
+        plan.take(&config.probes, &config.rules, now);
+        plan
+    }
+
+    #[test]
+    fn the_first_inspection_makes_one_call_and_no_light_one_beside_a_full_one() {
+        let off = |name: &str| format!("[probe.{name}]\nenabled = false\n");
+        let lab = "[probe.lab]\nkind = \"media\"\nprofile = \"light\"\n";
+        for (text, expected) in [
+            (String::new(), &["box", "call", "versions"][..]),
+            (off("call"), &["box", "versions", "voice"]),
+            (off("voice") + lab, &["box", "call", "versions"]),
+            (off("call") + &off("voice"), &["box", "versions"]),
+            (off("call") + lab, &["box", "lab", "versions", "voice"]),
+        ] {
+            assert_eq!(plan(&text).first(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn full_and_light_calls_are_never_due_at_one_instant() {
+        let plan = plan("");
+        let instants = |name: &str| {
+            let schedule = &plan.slots.get(name).expect("built in").entry.schedule;
+            let mut at = DateTime::UNIX_EPOCH;
+            (0..300).map(move |_| {
+                at = schedule.next(at);
+                at
+            })
+        };
+        let full: Vec<_> = instants("call").take(48).collect();
+        let least = instants("voice").flat_map(|light| full.iter().map(move |full| (light - full).abs())).min();
+        assert_eq!(least.map(|least| least.num_seconds()), Some(120));
+        assert!(full.windows(2).all(|pair| (pair[1] - pair[0]).num_minutes() == 30));
+    }
+
+    #[test]
+    fn a_light_call_has_no_histogram_of_pictures() {
+        let plan = plan("");
+        let counted =
+            |name: &str| plan.status.get(name).expect("built in").distributions.contains_key(&Metric::MediaVideoDelay);
+        assert!(counted("call") && !counted("voice"));
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Job {
     pub(super) probe: Probe,
     pub(super) timeout: Duration,
     pub(super) seed: u64,
+    /// The longest that media of a call is measured, if it is shortened.
+    pub(super) longest: Option<Duration>,
     pub(super) queued_at: Instant,
 }
 
@@ -153,6 +155,7 @@ async fn pass<C: Clock>(pool: Name, jobs: Vec<Job>, surroundings: &Surroundings,
             cancel: surroundings.cancel.clone(),
             progress: None,
             capture: None,
+            longest: job.longest,
         };
         let run = job.probe.run(&context).await;
         done.push(Done { name: job.name, generation: job.generation, probe: job.probe, run, queued });

@@ -168,7 +168,7 @@ impl<C: Clock> Daemon<C> {
             settling: true,
         };
         // The first inspection follows at once: a box that was just started has something to tell.
-        daemon.run_all_soon();
+        daemon.run_first();
         systemd::ready(&daemon.status_line());
         Ok((daemon, Inputs { beats, passes, settled }))
     }

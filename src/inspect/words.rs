@@ -28,6 +28,7 @@ pub(super) fn reason(reason: Reason, language: Language) -> &'static str {
         Reason::FirstRtp => ("the call connected, and nothing came back", "通话已接通，但没有收到任何媒体"),
         Reason::Undecodable => ("what came back is not our test signal", "收到的不是本机发出的测试信号"),
         Reason::Transcode => ("the far end codes anew, so single packets tell nothing", "对端重新编码，无法逐包测量"),
+        Reason::Bounded => ("less was sent than configured", "发送量低于配置，以免占用过多资源"),
         Reason::Resolve => ("the host name is not known here", "无法解析主机名"),
         Reason::Connect => ("nobody answers at that address", "该地址无人应答"),
         Reason::Tls => ("no trusted HTTPS connection", "无法建立可信的 HTTPS 连接"),
@@ -81,6 +82,10 @@ pub(super) fn advice(reason: Reason, detail: &str, language: Language) -> Option
         ),
         Reason::Http | Reason::TooLarge => ("check the address", "请检查地址"),
         Reason::Source => ("check what is named there in the config", "请检查配置中的对应项"),
+        Reason::Bounded => (
+            "`link_share` and `cpu_share` say how much a call may take",
+            "通话占用的上限由 link_share 和 cpu_share 决定",
+        ),
         Reason::FewSamples | Reason::Transcode | Reason::Parse | Reason::NotPermitted => return None,
     };
     Some(pick(language, words))

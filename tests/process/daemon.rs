@@ -23,7 +23,7 @@ pub(crate) const NEXT_RUN: Duration = Duration::from_secs(100);
 const STOP: Duration = Duration::from_secs(5);
 
 /// No call: for tests that are about something else.
-pub(crate) const NO_CALL: &str = "[probe.call]\nenabled = false\n";
+pub(crate) const NO_CALL: &str = "[probe.call]\nenabled = false\n[probe.voice]\nenabled = false\n";
 
 /// A series that is there once a first inspection was committed: runs are counted a moment before.
 pub(crate) const OWN_VERSION: &str =

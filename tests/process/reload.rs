@@ -24,7 +24,7 @@ fn of_probe(daemon: &Daemon, probe: &str) -> Vec<String> {
 fn a_reload_amid_a_call_and_a_fetch_keeps_what_it_does_not_change() {
     let page = Page::start(true);
     let other = Page::start(true);
-    let call = "[probe.call]\nschedule = \"* * * * *\"\n";
+    let call = "[probe.call]\nschedule = \"* * * * *\"\nduration = \"8 s\"\n[probe.voice]\nenabled = false\n";
     let lasting = page.probe("lasting", "timeout = \"50 s\"");
     let before = format!("{call}{lasting}{}{}", page.probe("slow", "timeout = \"50 s\""), other.probe("leaving", ""));
     let home = Home::new(&before);

@@ -7,12 +7,12 @@ use crate::{
     processes,
 };
 
-/// A daemon in the middle of a call that goes on for longer than any test here waits.
+/// A daemon in the middle of its first call, of 8 s.
 fn calling(home: &Home) -> Daemon {
-    home.configure("[probe.call]\nduration = \"35 s\"\n");
+    home.configure("");
     let daemon = home.start();
     wait_for("a call at work", SOON, || {
-        let at_work = |call: &PathBuf| processes::processor_seconds(call).is_some_and(|seconds| seconds > 0.5);
+        let at_work = |call: &PathBuf| processes::processor_seconds(call).is_some_and(|seconds| seconds > 0.3);
         processes::calls(home).into_iter().find(at_work)
     });
     assert_eq!(daemon.metric("bellwether_probe_runs_total{probe=\"call\"}"), Some(0.0), "the call is over");

@@ -27,16 +27,16 @@ use crate::{Class, Failure, Label, MediaPath, Metric, ProbeRun, Reading, Reason}
 /// One analysis: what it says of a call.
 type Analysis = fn(&Capture) -> Vec<Reading>;
 
-/// The analyses of the media, by what each measures.
-const PARTS: [(&str, Analysis); 8] = [
-    ("packet, sound and picture delay", delay::readings),
-    ("jitter", jitter::readings),
-    ("loss", loss::readings),
-    ("sound against picture", sync::readings),
-    ("frame rate and freezes", picture::readings),
-    ("playout", playout::readings),
-    ("throughput and key frames", wire::readings),
-    ("what the far end reports", report::readings),
+/// The analyses of the media, by what each measures, and whether it takes a picture.
+const PARTS: [(&str, bool, Analysis); 8] = [
+    ("packet, sound and picture delay", false, delay::readings),
+    ("jitter", false, jitter::readings),
+    ("loss", false, loss::readings),
+    ("sound against picture", true, sync::readings),
+    ("frame rate and freezes", true, picture::readings),
+    ("playout", false, playout::readings),
+    ("throughput and key frames", false, wire::readings),
+    ("what the far end reports", false, report::readings),
 ];
 
 /// Fills `run` with what `capture` shows: readings, what is absent, and whether the run failed or
@@ -44,6 +44,7 @@ const PARTS: [(&str, Analysis); 8] = [
 pub fn analyse(capture: &Capture, run: &mut ProbeRun) {
     let host = Host::of(capture);
     run.inconclusive = host.reason;
+    run.absent.extend_from_slice(&capture.bounds);
     let success = |value| Reading::new(capture.ended_at, Metric::MediaSuccess, value, 1);
 
     match absence(capture) {
@@ -76,9 +77,9 @@ pub fn analyse(capture: &Capture, run: &mut ProbeRun) {
 
     let connecting = connecting(capture);
     // Without media the rest would only say once more that nothing came.
-    let parts: &[(&str, Analysis)] = if run.failure.is_some() { &[] } else { &PARTS };
+    let parts: &[(&str, bool, Analysis)] = if run.failure.is_some() { &[] } else { &PARTS };
     run.readings.extend(connecting.into_iter().map(|reading| host.judge(reading)));
-    for (what, readings) in parts {
+    for (what, _, readings) in parts.iter().filter(|(_, picture, _)| !(*picture && capture.sound_only)) {
         let readings = readings(capture);
         if readings.is_empty() {
             run.absent.push(Failure::new(Reason::FewSamples, format!("{what}: nothing to measure it by came back")));
@@ -159,7 +160,7 @@ fn round_trips(capture: &Capture) -> Vec<(&'static str, &[f64])> {
 mod tests {
     use super::*;
     use crate::{
-        Validity,
+        Family, Validity,
         media::{
             capture::SentPacket,
             fixture::{MS, PER_FRAME, SECOND, call, reflected, value},
@@ -174,6 +175,18 @@ mod tests {
 
     fn clean() -> Capture {
         call(10, |_| Some(80 * MS))
+    }
+
+    /// The sound of a call, and nothing else.
+    fn sound_alone(mut path: impl FnMut(&SentPacket) -> Option<i64>) -> Capture {
+        let mut capture = call(10, |packet| path(packet).filter(|_| packet.stream == Stream::Audio));
+        (capture.sound_only, capture.frame_rate, capture.first_frame) = (true, 0.0, None);
+        capture.video_profile = None;
+        capture.sent.retain(|packet| packet.stream == Stream::Audio);
+        capture.frames_sent.clear();
+        capture.sender_reports.retain(|report| report.stream == Stream::Audio);
+        capture.reception_reports.retain(|report| report.stream == Stream::Audio);
+        capture
     }
 
     fn about_the_box(reading: &Reading) -> bool {
@@ -358,6 +371,47 @@ mod tests {
         capture.dropped = 3;
         let run = analysed(&capture);
         assert_eq!((run.failure, run.inconclusive), (None, Some(Reason::HostLimited)));
+    }
+
+    #[test]
+    fn a_call_of_sound_alone_is_complete_without_a_word_of_pictures() {
+        let mut capture = sound_alone(|_| Some(80 * MS));
+        let run = analysed(&capture);
+        assert_eq!((run.inconclusive, run.failure.clone()), (None, None));
+        assert_eq!(run.absent, []);
+        assert_eq!(value(&run.readings, Metric::MediaSuccess, &[]), Some(1.0));
+        let found: Vec<_> = run.paths.iter().map(|path| (path.stream, path.class)).collect();
+        assert_eq!(found, [(Stream::Audio, Class::Forward)]);
+        let of_picture = |metric: &Metric| matches!(metric.spec().family, Family::Video | Family::Sync);
+        let media = |metric: &&Metric| metric.name().starts_with("media_") && !of_picture(metric);
+        for metric in Metric::ALL.iter().filter(media) {
+            assert!(run.readings.iter().any(|reading| reading.metric == *metric), "{metric} is missing");
+        }
+        for reading in &run.readings {
+            assert!(!of_picture(&reading.metric), "{}", reading.metric);
+            assert!(!reading.labels.values().any(|value| value == "video"), "{reading:?}");
+            assert_ne!(reading.validity, Validity::Inconclusive, "{}", reading.metric);
+        }
+        // What was bounded is said, here as of a call whose picture was left out.
+        capture.bounds = vec![Failure::new(Reason::Bounded, "no picture")];
+        assert_eq!(analysed(&capture).absent, capture.bounds);
+    }
+
+    #[test]
+    fn of_sound_alone_the_gates_and_absence_hold_as_well() {
+        let mut late = sound_alone(|_| Some(400 * MS));
+        late.sent.iter_mut().step_by(10).for_each(|packet| packet.at = packet.at.map(|at| at + 6 * MS));
+        assert_not_judged(&analysed(&late), Reason::HostLimited);
+        let run = analysed(&sound_alone(|_| None));
+        assert_eq!(run.failure.map(|failure| failure.reason), Some(Reason::FirstRtp));
+        let mut foreign = sound_alone(|_| Some(80 * MS));
+        foreign.markers_heard.clear();
+        assert_eq!(analysed(&foreign).failure.map(|failure| failure.reason), Some(Reason::Undecodable));
+        let mut mixed = sound_alone(|_| Some(80 * MS));
+        mixed.received.iter_mut().for_each(|packet| packet.hash ^= 1 << 60);
+        let run = analysed(&mixed);
+        assert_eq!(run.paths.iter().map(|path| path.class).collect::<Vec<_>>(), [Class::Transcode]);
+        assert_eq!(value(&run.readings, Metric::MediaAudioDelay, &["p50"]), Some(0.1));
     }
 
     #[test]

@@ -21,8 +21,10 @@ use tokio::{
 
 use super::{
     Config, Rehearsal,
+    bounds::Plan,
     capture::{Capture, FarSide, Nanos, Phase, Stream},
     clock::Clock,
+    link,
     peer::{Event, Peer},
     rendezvous::{Rendezvous, Timing},
     slice,
@@ -75,12 +77,13 @@ pub(crate) async fn call(order: &Order<'_>, end: impl Future<Output = Failure>) 
     // Before the clock starts: what it takes is no part of connecting.
     let mut random = fastrand::Rng::with_seed(order.seed);
     let codecs = |error| failed(Reason::Worker, "codecs", &error);
-    let sources = Sources::new(order.config, &mut random).map_err(codecs)?;
-    let senses = Senses::new().map_err(codecs)?;
+    let link = link::bits_per_second(order.config).await;
+    let (sources, plan) = Sources::new(order.config, link, &mut random).map_err(codecs)?;
+    let senses = Senses::new(plan.picture.is_some()).map_err(codecs)?;
     let interface = order.config.interface.as_deref();
     let rendezvous = Rendezvous::new(&order.config.far_end, interface, &mut random).await?;
     let impairment = impairment(&order.config.rehearsal, random.u64(..))?;
-    let mut call = Call::new(order, random, rendezvous, impairment);
+    let mut call = Call::new(order, plan, random, rendezvous, impairment);
     let result = tokio::select! {
         result = call.run(sources, senses) => result,
         failure = end => Err(failure),
@@ -92,6 +95,8 @@ pub(crate) async fn call(order: &Order<'_>, end: impl Future<Output = Failure>) 
 /// A call under way. It owns both ends, so that they are closed however it goes.
 struct Call<'a> {
     order: &'a Order<'a>,
+    /// What is sent.
+    plan: Plan,
     clock: Clock,
     log: Arc<Log>,
     /// Of the connection we send on, and of the one that subscribes where that is another.
@@ -114,6 +119,7 @@ struct Call<'a> {
 impl<'a> Call<'a> {
     fn new(
         order: &'a Order<'a>,
+        plan: Plan,
         random: fastrand::Rng,
         rendezvous: Rendezvous,
         impairment: Option<Arc<Impairment>>,
@@ -121,6 +127,7 @@ impl<'a> Call<'a> {
         let clock = Clock::start();
         Self {
             order,
+            plan,
             clock,
             log: Arc::new(Log::new(clock)),
             checks: Default::default(),
@@ -177,13 +184,13 @@ impl<'a> Call<'a> {
             let (track, pace) = (peer.track(Stream::Audio).clone(), pace.clone());
             spawn_blocking(move || sources.sound.send(&track, &pace))
         };
-        let pictures = {
+        let pictures = sources.pictures.map(|pictures| {
             let (track, pace) = (peer.track(Stream::Video).clone(), pace.clone());
             spawn_blocking(move || {
                 slice::usual();
-                sources.pictures.send(&track, &pace)
+                pictures.send(&track, &pace)
             })
-        };
+        });
         let end = Arc::clone(&pace.end);
         let timer = spawn_blocking(move || overshoots(&pace));
         Some(Sending { end, sound, pictures, timer, listener })
@@ -200,8 +207,12 @@ impl<'a> Call<'a> {
         let end = end.min(self.clock.now());
         self.stop.store(true, Ordering::Relaxed);
         let own = |error: PaceError| failed(Reason::Worker, "media", &error);
-        let (sound, pictures) = (joined(sending.sound).await?, joined(sending.pictures).await?);
-        let (sound, pictures, overshoots) = (sound.map_err(own)?, pictures.map_err(own)?, joined(sending.timer).await?);
+        let sound = joined(sending.sound).await?.map_err(own)?;
+        let pictures = match sending.pictures {
+            Some(pictures) => joined(pictures).await?.map_err(own)?,
+            None => Sent::default(),
+        };
+        let overshoots = joined(sending.timer).await?;
         let far_side = self.rendezvous.far_side(tokio::time::Instant::now() + NOTES).await;
         // Closing ends the tracks, they end their tasks, and these the listener.
         self.close().await;
@@ -256,7 +267,7 @@ struct Sending {
     /// When it is to end; known once all is connected.
     end: Arc<AtomicI64>,
     sound: JoinHandle<Result<Sent, PaceError>>,
-    pictures: JoinHandle<Result<Sent, PaceError>>,
+    pictures: Option<JoinHandle<Result<Sent, PaceError>>>,
     timer: JoinHandle<Vec<Nanos>>,
     listener: JoinHandle<Heard>,
 }

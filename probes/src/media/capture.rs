@@ -279,8 +279,14 @@ pub struct Capture {
     pub media_start: Nanos,
     /// When sending ended; packets sent before it had at least 500 ms to come back.
     pub media_end: Nanos,
-    /// Pictures per second that were to be sent.
+    /// Pictures per second that were to be sent; 0 of a call with sound alone.
     pub frame_rate: f64,
+    /// Whether no picture was to be sent at all; never in captures of older versions.
+    #[serde(default)]
+    pub sound_only: bool,
+    /// What shares of link and processor lowered or left out; nothing in captures of older versions.
+    #[serde(default)]
+    pub bounds: Vec<Failure>,
     /// Everything sent on either track.
     pub sent: Vec<SentPacket>,
     /// Everything received, in order of arrival.
@@ -324,4 +330,11 @@ pub struct Capture {
     pub clock_drift: Nanos,
     /// Datagrams the kernel dropped at our socket, and packets we dropped ourselves.
     pub dropped: u64,
+}
+
+impl Capture {
+    /// The streams that were to be sent.
+    pub fn streams(&self) -> &'static [Stream] {
+        if self.sound_only { &[Stream::Audio] } else { &Stream::ALL }
+    }
 }

@@ -74,6 +74,16 @@ pub(crate) fn sleep_until(due: Instant) {
     }
 }
 
+/// Processor time that this thread has taken so far, if the system says.
+#[expect(unsafe_code, reason = "clock_gettime has no safe form in the standard library")]
+pub(crate) fn processor_time() -> Option<Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes to a value that outlives the call.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let (seconds, nanoseconds) = (u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?);
+    (result == 0).then(|| Duration::new(seconds, nanoseconds))
+}
+
 /// Wall clock minus monotonic time since `origin`, from the closest of a few double readings.
 fn wall_offset(origin: Instant) -> Nanos {
     let read = |_| {

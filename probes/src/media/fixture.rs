@@ -62,6 +62,8 @@ pub(super) fn call(length: i64, mut path: impl FnMut(&SentPacket) -> Option<Nano
         media_start,
         media_end,
         frame_rate: 30.0,
+        sound_only: false,
+        bounds: Vec::new(),
         sent: Vec::new(),
         received: Vec::new(),
         frames_sent: Vec::new(),

@@ -36,7 +36,7 @@ mod settings;
 mod setup;
 mod sources;
 
-pub(crate) use setup::{Direction, Setup, on_interface};
+pub(crate) use setup::{Direction, Setup, has_pictures, on_interface};
 pub(crate) use sources::PLACEHOLDERS;
 
 /// How long candidates may take that STUN and TURN servers have to answer for.
@@ -60,10 +60,10 @@ pub(crate) enum Event {
     KeyFrameWanted,
 }
 
-/// One connection with a track for sound and one for pictures.
+/// One connection with a track for sound and, unless it is for sound alone, one for pictures.
 pub(crate) struct Peer {
     connection: Arc<dyn PeerConnection>,
-    /// Sound and picture; of a connection that only receives they lead nowhere.
+    /// Sound and picture; they lead nowhere if the connection only receives, or has no pictures.
     tracks: [LocalTrack; 2],
     /// What happens to it, in order.
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
@@ -78,7 +78,7 @@ impl Peer {
     /// their tracks alike, as feedback is routed by track name.
     pub(crate) async fn new(setup: Setup, mut runtime: StampingRuntime, random: &mut fastrand::Rng) -> Result<Self> {
         let (found, sources) = mpsc::unbounded_channel();
-        let (engine, registry) = settings::media_engine(setup.payload_types, runtime.log.clone(), found)?;
+        let (engine, registry) = settings::media_engine(&setup, runtime.log.clone(), found)?;
         let (sender, events) = mpsc::unbounded_channel();
         let group = word(random);
         let tracks = Stream::ALL.map(|stream| LocalTrack::new(stream, &setup, &group, random));
@@ -91,11 +91,12 @@ impl Peer {
             .with_setting_engine(settings::settings(&setup))
             .with_handler(Arc::new(Handler { events: sender.clone() }))
             .with_runtime(Arc::new(runtime))
-            .with_udp_addrs(setup.addresses)
+            .with_udp_addrs(setup.addresses.clone())
             .build()
             .await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        for (stream, local) in Stream::ALL.into_iter().zip(&tracks) {
+        for &stream in setup.streams() {
+            let local = &tracks[stream as usize];
             let track = Arc::clone(&local.track) as Arc<dyn TrackLocal>;
             match setup.direction {
                 Direction::Both => drop(connection.add_track(track).await?),

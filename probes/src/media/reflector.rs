@@ -23,7 +23,7 @@ use super::{
     capture::Stream,
     clock::Clock,
     far_log,
-    peer::{Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack, Setup},
+    peer::{Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack, Setup, has_pictures},
     sdp, slice,
     socket::{Log, StampingRuntime, log::Source},
 };
@@ -102,12 +102,13 @@ pub async fn answer(
     random: &mut fastrand::Rng,
 ) -> std::result::Result<(String, Reflecting), ReflectError> {
     // Anybody's: the library is to see no more of it than it needs, nor send checks to all it names.
-    let plain = sdp::plain(&offer, true).map_err(|error| ReflectError::Offer(Error::Other(error.to_string())))?;
+    let plain = sdp::plain(&offer, true, has_pictures(&offer))
+        .map_err(|error| ReflectError::Offer(Error::Other(error.to_string())))?;
     let setup = match loopback(caller) {
         Some(address) => Setup::at(address),
         None => Setup::on_interfaces(false),
     };
-    let setup = Setup { payload_types: plain.payload_types, ..setup };
+    let setup = Setup { payload_types: plain.payload_types, ..setup }.for_offer(&plain.sdp);
     let reflector = Reflector::with(setup, Some(Notes::new()), random).await.map_err(ReflectError::Own)?;
     reflector.answer(plain.sdp).await.map_err(ReflectError::Offer)
 }
@@ -125,9 +126,10 @@ pub(crate) struct Reflector {
 }
 
 impl Reflector {
-    /// A reflector on the loopback interface, which notes nothing: all it could tell, the caller sees.
-    pub(crate) async fn new(random: &mut fastrand::Rng) -> Result<Self> {
-        Self::with(Setup::at("127.0.0.1:0"), None, random).await
+    /// A reflector on the loopback interface, for this offer, which notes nothing: all it could tell, the
+    /// caller sees.
+    pub(crate) async fn new(offer: &str, random: &mut fastrand::Rng) -> Result<Self> {
+        Self::with(Setup::at("127.0.0.1:0").for_offer(offer), None, random).await
     }
 
     pub(crate) async fn with(setup: Setup, notes: Option<Notes>, random: &mut fastrand::Rng) -> Result<Self> {

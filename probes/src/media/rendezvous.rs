@@ -121,7 +121,7 @@ impl Rendezvous {
         match &mut self.0 {
             Way::Reflector { random, reflecting } => {
                 let signalling = |error| failed(Reason::Signalling, &error);
-                let reflector = Reflector::new(random).await.map_err(signalling)?;
+                let reflector = Reflector::new(&offer, random).await.map_err(signalling)?;
                 let (sdp, at_work) = reflector.answer(offer).await.map_err(signalling)?;
                 *reflecting = Some(at_work);
                 // Made by ourselves: nothing of it can be odd.
@@ -206,8 +206,10 @@ impl Rendezvous {
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(text: &str) {
     for receives in [false, true] {
-        if let Ok(plain) = sdp::plain(text, receives) {
-            assert!(plain.payload_types.iter().all(|number| *number < 128), "no payload type of RTP");
+        for pictures in [false, true] {
+            if let Ok(plain) = sdp::plain(text, receives, pictures) {
+                assert!(plain.payload_types.iter().all(|number| *number < 128), "no payload type of RTP");
+            }
         }
     }
     let _ = link::ice_servers(std::iter::once(text));

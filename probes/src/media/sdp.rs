@@ -3,7 +3,10 @@
 
 use std::{fmt::Write as _, net::IpAddr};
 
-use super::{capture::Stream, peer::PLACEHOLDERS};
+use super::{
+    capture::Stream,
+    peer::{PLACEHOLDERS, Setup},
+};
 
 /// The longest description that is read.
 const MOST_BYTES: usize = 64 << 10;
@@ -63,8 +66,10 @@ const KEPT: &[&str] = &[
 ];
 
 /// Reduces a description. `receives` tells whether we are to receive media: then each section names a
-/// source, if only one that stands for it until its first packet comes.
-pub(super) fn plain(text: &str, receives: bool) -> Result<Plain, SdpError> {
+/// source, if only one that stands for it until its first packet comes. Without `pictures` a section of them
+/// is none of ours.
+pub(super) fn plain(text: &str, receives: bool, pictures: bool) -> Result<Plain, SdpError> {
+    let streams = if pictures { &Stream::ALL[..] } else { &[Stream::Audio] };
     if text.len() > MOST_BYTES {
         return Err(SdpError::TooLong);
     }
@@ -79,7 +84,7 @@ pub(super) fn plain(text: &str, receives: bool) -> Result<Plain, SdpError> {
     let mut payload_types = [None; 2];
     let mut mids = Vec::new();
     for section in parts {
-        let found = Stream::ALL.into_iter().find(|stream| section[0].starts_with(&format!("m={} ", stream.name())));
+        let found = streams.iter().copied().find(|stream| section[0].starts_with(&format!("m={} ", stream.name())));
         let Some(stream) = found.filter(|stream| payload_types[*stream as usize].is_none()) else {
             // Not ours: what becomes of it is for the connection to say.
             section.iter().for_each(|line| push(&mut sdp, line));
@@ -90,14 +95,18 @@ pub(super) fn plain(text: &str, receives: bool) -> Result<Plain, SdpError> {
         mids.extend(value(section, "mid"));
         reduced(section, stream, payload_type, receives, &mut candidates, &mut sdp);
     }
-    let of = |stream: Stream| payload_types[stream as usize].ok_or(SdpError::Missing(stream));
-    let payload_types = [of(Stream::Audio)?, of(Stream::Video)?];
+    if let Some(missing) = streams.iter().find(|stream| payload_types[**stream as usize].is_none()) {
+        return Err(SdpError::Missing(*missing));
+    }
+    let [audio, video] = Setup::PAYLOAD_TYPES;
+    let payload_types = [payload_types[0].unwrap_or(audio), payload_types[1].unwrap_or(video)];
     let bundles = session.iter().filter_map(|line| attribute(line)).filter(|(name, _)| *name == "group");
     let bundled = bundles.filter_map(|(_, value)| value.strip_prefix("BUNDLE ")).any(|group| {
         let group: Vec<&str> = group.split_ascii_whitespace().collect();
-        mids.len() == 2 && mids.iter().all(|mid| group.contains(mid))
+        mids.len() == streams.len() && mids.iter().all(|mid| group.contains(mid))
     });
-    if bundled { Ok(Plain { sdp, payload_types }) } else { Err(SdpError::NotBundled) }
+    // One section alone has nothing to share its transport with.
+    if bundled || !pictures { Ok(Plain { sdp, payload_types }) } else { Err(SdpError::NotBundled) }
 }
 
 /// The session's lines, then those of each media section.
@@ -231,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_reduced_to_one_codec_and_one_source_a_section() {
-        let plain = plain(&answer(), true).unwrap();
+        let plain = plain(&answer(), true, true).unwrap();
         assert_eq!(plain.payload_types, [111, 99]);
         let expected = "v=0\no=- 1 1 IN IP4 10.0.0.9\ns=VideoRoom 1234\nt=0 0\na=group:BUNDLE 0 1\na=ice-options:trickle\n\
             a=fingerprint:sha-256 AA\n\
@@ -243,7 +252,7 @@ mod tests {
             a=rtcp-fb:99 nack pli\na=rtcp-fb:* nack\na=msid:far far-video\na=ssrc:22 cname:far\n";
         assert_eq!(plain.sdp, expected.replace('\n', "\r\n"));
         // What is plain already stays as it is, whatever ends its lines.
-        assert_eq!(super::plain(&plain.sdp, true).unwrap().payload_types, [111, 99]);
+        assert_eq!(super::plain(&plain.sdp, true, true).unwrap().payload_types, [111, 99]);
     }
 
     #[test]
@@ -282,7 +291,7 @@ mod tests {
             ("no names", answer().replace("msid", "x"), true, Ok(99)),
             ("one name for both", answer().replace("a=mid:1", "a=mid:1\na=msid:janus janus0"), true, Ok(99)),
         ] {
-            let found = plain(&text, receives).map(|plain| plain.payload_types[1]);
+            let found = plain(&text, receives, true).map(|plain| plain.payload_types[1]);
             assert_eq!(found, expected, "{what}");
         }
     }
@@ -291,11 +300,28 @@ mod tests {
     fn a_source_that_is_not_named_has_its_place_kept_where_we_receive() {
         let without = answer().replace("a=ssrc:", "a=x:");
         let sources = |receives| -> Vec<String> {
-            let sdp = plain(&without, receives).unwrap().sdp;
+            let sdp = plain(&without, receives, true).unwrap().sdp;
             sdp.lines().filter(|line| line.starts_with("a=ssrc")).map(str::to_owned).collect()
         };
         assert_eq!(sources(true), PLACEHOLDERS.map(|ssrc| format!("a=ssrc:{ssrc} cname:far")));
         assert!(sources(false).is_empty());
+    }
+
+    #[test]
+    fn of_a_call_without_pictures_the_sound_alone_is_ours() {
+        let session = answer().replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
+        let (sound, video) = session.split_at(session.find("m=video").unwrap());
+        let found = plain(sound, true, false).unwrap();
+        assert_eq!(found.payload_types, [111, Setup::PAYLOAD_TYPES[1]]);
+        assert!(!found.sdp.contains("m=video") && found.sdp.contains("a=ssrc:11 cname:far"), "{}", found.sdp);
+        assert!(plain(&sound.replace("a=group:BUNDLE 0\n", ""), true, false).is_ok(), "nothing to bundle");
+        assert_eq!(plain(sound, true, true), Err(SdpError::Missing(Stream::Video)));
+        // Pictures that a server offers all the same are for the connection to refuse.
+        let found = plain(&session, true, false).unwrap();
+        assert!(found.sdp.ends_with(&video.replace('\n', "\r\n")), "{}", found.sdp);
+        assert_eq!(plain(video, true, false), Err(SdpError::NoSdp));
+        let refused = sound.replace("m=audio 9", "m=audio 0");
+        assert_eq!(plain(&refused, true, false), Err(SdpError::Refused(Stream::Audio)));
     }
 
     #[test]
@@ -305,7 +331,7 @@ mod tests {
             .replace(candidate.trim_end(), "a=x")
             .replace("a=mid:1", &format!("a=mid:1\n{}", candidate.repeat(500)));
         let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\na=mid:2\na=sctp-port:5000\n";
-        let plain = plain(&(flood + data), true).unwrap();
+        let plain = plain(&(flood + data), true, true).unwrap();
         assert_eq!(plain.sdp.matches("a=candidate").count(), MOST_CANDIDATES);
         assert!(plain.sdp.ends_with(&data.replace('\n', "\r\n")));
     }
@@ -321,7 +347,7 @@ mod tests {
                 let at = random.usize(..characters.len());
                 characters[at] = alphabet[random.usize(..alphabet.len())];
             }
-            let _ = plain(&characters.into_iter().collect::<String>(), random.bool());
+            let _ = plain(&characters.into_iter().collect::<String>(), random.bool(), random.bool());
         }
     }
 }

@@ -11,7 +11,7 @@ const FEWEST: usize = 3;
 
 /// Throughput by stream and direction, and the mean time between key frames that came back.
 pub fn readings(capture: &Capture) -> Vec<Reading> {
-    let mut readings: Vec<Reading> = Stream::ALL.into_iter().flat_map(|stream| throughput(capture, stream)).collect();
+    let mut readings: Vec<Reading> = capture.streams().iter().flat_map(|stream| throughput(capture, *stream)).collect();
     readings.extend(key_frame_interval(capture));
     readings
 }

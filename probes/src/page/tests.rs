@@ -63,6 +63,7 @@ fn context(timeout: Duration) -> RunContext {
         cancel: tokio::sync::watch::channel(false).1,
         progress: None,
         capture: None,
+        longest: None,
     }
 }
 

@@ -148,6 +148,7 @@ impl Call<'_> {
     /// Our end of a connection.
     async fn peer(&mut self, leg: Leg, mut setup: Setup) -> Result<Peer, RtcError> {
         let config = self.order.config;
+        setup.pictures = self.plan.picture.is_some();
         if let Some(interface) = &config.interface {
             setup.addresses = on_interface(interface);
         }

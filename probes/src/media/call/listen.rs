@@ -121,12 +121,13 @@ struct Waiting {
 /// What a listener decodes with. Made before the call: it takes a while.
 pub(super) struct Senses {
     ear: Ear,
-    decoder: PictureDecoder,
+    decoder: Option<PictureDecoder>,
 }
 
 impl Senses {
-    pub(super) fn new() -> Result<Self, CodecError> {
-        Ok(Self { ear: Ear::new()?, decoder: PictureDecoder::new()? })
+    /// An ear, and eyes if there are `pictures` to be seen.
+    pub(super) fn new(pictures: bool) -> Result<Self, CodecError> {
+        Ok(Self { ear: Ear::new()?, decoder: pictures.then(PictureDecoder::new).transpose()? })
     }
 }
 
@@ -138,7 +139,8 @@ pub(super) struct Listener {
     extenders: [Extender; 2],
     buffers: [Reorder<Waiting>; 2],
     ear: Ear,
-    decoder: PictureDecoder,
+    /// `None` of a call with sound alone.
+    decoder: Option<PictureDecoder>,
     assembler: Assembler,
     /// Arrival of the latest packet of the access unit at hand.
     completed: Nanos,
@@ -231,7 +233,8 @@ impl Listener {
                 let look = |luma: crate::media::codec::Luma<'_>| {
                     picture::read(luma.pixels, luma.width, luma.height, luma.stride)
                 };
-                match self.decoder.decode(&unit.bytes, look) {
+                let Some(decoder) = &mut self.decoder else { return };
+                match decoder.decode(&unit.bytes, look) {
                     Ok(read) => self.recognise(read.flatten(), packet.header.timestamp),
                     Err(error) => {
                         self.assembler.decoder_failed();

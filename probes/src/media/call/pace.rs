@@ -16,9 +16,10 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::h264::{is_picture_data, picture_hash};
 use crate::media::{
     Config,
+    bounds::{PictureFormat, Plan, bounded},
     capture::{Nanos, SentFrame, SentMarker, SentPacket, Stream},
-    clock::{Clock, sleep_until},
-    codec::{CodecError, Picture, PictureEncoder, SOUND_FRAME, SoundEncoder},
+    clock::{Clock, processor_time, sleep_until},
+    codec::{CodecError, Picture, PictureDecoder, PictureEncoder, SOUND_FRAME, SoundEncoder},
     peer::LocalTrack,
     signal::{picture, sound},
 };
@@ -43,6 +44,9 @@ const KEY_PERIOD: Nanos = 2_000_000_000;
 const SECOND_KEY: Nanos = 200_000_000;
 /// Key frames on request at most this often.
 const KEY_PAUSE: Nanos = 300_000_000;
+
+/// Pictures that are coded to see what one costs, beside a first one.
+const TRIALS: u64 = 5;
 
 /// Media could not be sent.
 #[derive(Debug, thiserror::Error)]
@@ -138,27 +142,32 @@ impl<'a> Packets<'a> {
 /// Our media, ready to be sent.
 pub(super) struct Sources {
     pub(super) sound: SoundSource,
-    pub(super) pictures: PictureSource,
+    /// `None` of a call with sound alone.
+    pub(super) pictures: Option<PictureSource>,
     /// Number of our pictures in their time code.
     pub(super) stream_number: u8,
 }
 
 impl Sources {
-    /// Makes ready what `config` asks for.
-    pub(super) fn new(config: &Config, random: &mut fastrand::Rng) -> Result<Self, CodecError> {
+    /// Makes ready what `config` asks for and its bounds allow, on a link of that many bits per second, if that
+    /// is known; and what is sent then.
+    pub(super) fn new(
+        config: &Config,
+        link: Option<f64>,
+        random: &mut fastrand::Rng,
+    ) -> Result<(Self, Plan), CodecError> {
         let stream_number = random.u8(..64);
-        let format = PictureFormat {
-            width: config.width as usize,
-            height: config.height as usize,
-            frame_rate: config.frame_rate,
-            bits_per_second: config.video_bits_per_second,
-            stream_number,
+        let (sound, pictures) = (random.fork(), random.fork());
+        let mut plan = bounded(config, link, None);
+        let pictures = match plan.picture {
+            None => None,
+            Some(format) => {
+                let mut pictures = PictureSource::new(format, stream_number, pictures)?;
+                plan = bounded(config, link, pictures.cost()?);
+                plan.picture.map(|format| pictures.in_format(format)).transpose()?
+            }
         };
-        Ok(Self {
-            sound: SoundSource::new(config.audio_bits_per_second, random.fork())?,
-            pictures: PictureSource::new(format, random.fork())?,
-            stream_number,
-        })
+        Ok((Self { sound: SoundSource::new(&plan, sound)?, pictures, stream_number }, plan))
     }
 }
 
@@ -171,9 +180,10 @@ pub(super) struct SoundSource {
 
 impl SoundSource {
     /// Makes ready; the dither is drawn from `random`.
-    fn new(bits_per_second: u32, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+    fn new(plan: &Plan, mut random: fastrand::Rng) -> Result<Self, CodecError> {
         let source = sound::Source::new(random.fork());
-        Ok(Self { encoder: SoundEncoder::new(bits_per_second)?, source, random })
+        let new = if plan.light { SoundEncoder::light } else { SoundEncoder::new };
+        Ok(Self { encoder: new(plan.sound_bits_per_second)?, source, random })
     }
 
     /// Sends until it is over.
@@ -202,21 +212,11 @@ impl SoundSource {
     }
 }
 
-/// What the pictures are to be.
-#[derive(Clone, Copy, Debug)]
-struct PictureFormat {
-    width: usize,
-    height: usize,
-    /// Pictures per second.
-    frame_rate: u32,
-    bits_per_second: u32,
-    /// Number of the stream in the time code.
-    stream_number: u8,
-}
-
 /// The test picture, ready to be sent.
 pub(super) struct PictureSource {
     format: PictureFormat,
+    /// Number of the stream in the time code.
+    stream_number: u8,
     encoder: PictureEncoder,
     source: picture::Source,
     picture: Picture,
@@ -225,16 +225,54 @@ pub(super) struct PictureSource {
 
 impl PictureSource {
     /// Makes ready, which takes the time of several pictures.
-    fn new(format: PictureFormat, mut random: fastrand::Rng) -> Result<Self, CodecError> {
-        let source = picture::Source::new(format.width, format.height, random.u64(..));
+    fn new(format: PictureFormat, stream_number: u8, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+        let source = picture::Source::new(format.width as usize, format.height as usize, random.u64(..));
         let (width, height) = source.size();
         Ok(Self {
             format,
+            stream_number,
             encoder: PictureEncoder::new(format.bits_per_second, format.frame_rate as f32)?,
             source,
             picture: Picture::new(width, height),
             random,
         })
+    }
+
+    /// The same with another frame rate or bit rate, and an encoder that has not seen a picture yet.
+    fn in_format(self, format: PictureFormat) -> Result<Self, CodecError> {
+        let encoder = PictureEncoder::new(format.bits_per_second, format.frame_rate as f32)?;
+        Ok(Self { format, encoder, ..self })
+    }
+
+    /// Codes a few pictures: seconds of one core that encoding and decoding one take; `None` where the system
+    /// does not say.
+    fn cost(&mut self) -> Result<Option<f64>, CodecError> {
+        let mut decoder = PictureDecoder::new()?;
+        let mut spent = 0.0;
+        for counter in 0..=TRIALS {
+            self.draw(counter, 0);
+            let began = processor_time();
+            let encoded = self.encoder.encode(&self.picture, self.since(counter) as u64 / 1_000_000, counter == 0)?;
+            decoder.decode(&encoded, |_| ())?;
+            let Some((began, ended)) = began.zip(processor_time()) else { return Ok(None) };
+            // The first makes the codecs ready.
+            if counter > 0 {
+                spent += (ended - began).as_secs_f64();
+            }
+        }
+        Ok(Some(spent / TRIALS as f64))
+    }
+
+    /// Time of a picture since the first.
+    fn since(&self, counter: u64) -> Nanos {
+        (counter * 1_000_000_000 / u64::from(self.format.frame_rate)) as Nanos
+    }
+
+    /// Draws a picture, captured at an instant.
+    fn draw(&mut self, counter: u64, captured: Nanos) {
+        let code = picture::TimeCode::new(counter, captured as u64 / 1000, self.stream_number);
+        let [blue, red] = &mut self.picture.chroma;
+        self.source.draw(code, &mut self.picture.luma, [blue, red]);
     }
 
     /// Sends until it is over.
@@ -245,17 +283,15 @@ impl PictureSource {
         let mut keys = KeyFrames::default();
         let frame_rate = u64::from(self.format.frame_rate);
         for counter in 0_u64.. {
-            let since = counter * 1_000_000_000 / frame_rate;
-            let captured = pace.start + since as Nanos;
-            let code = picture::TimeCode::new(counter, captured as u64 / 1000, self.format.stream_number);
+            let since = self.since(counter);
+            let captured = pace.start + since;
             // Drawn ahead: a camera does not take its time out of the frame's.
-            let [blue, red] = &mut self.picture.chroma;
-            self.source.draw(code, &mut self.picture.luma, [blue, red]);
+            self.draw(counter, captured);
             if !pace.wait(captured) {
                 break;
             }
-            let key = keys.due(since as Nanos, pace.key_wanted.swap(false, Ordering::Relaxed));
-            let encoded = Bytes::from(self.encoder.encode(&self.picture, since / 1_000_000, key)?);
+            let key = keys.due(since, pace.key_wanted.swap(false, Ordering::Relaxed));
+            let encoded = Bytes::from(self.encoder.encode(&self.picture, since as u64 / 1_000_000, key)?);
             let due = captured + ENCODING;
             frames.push(SentFrame { counter, captured, hash: picture_hash(&encoded) });
             let ticks = (counter * 90_000 / frame_rate) as u32;

@@ -88,8 +88,11 @@ mod tests {
 
     /// Markers heard when packets arrive `delay` after their last sample, without those of `lost`.
     fn heard(delay: Nanos, lost: impl Fn(u64) -> bool) -> Vec<HeardMarker> {
+        heard_of(SoundEncoder::new(32_000).unwrap(), delay, lost)
+    }
+
+    fn heard_of(mut encoder: SoundEncoder, delay: Nanos, lost: impl Fn(u64) -> bool) -> Vec<HeardMarker> {
         let mut source = sound::Source::new(fastrand::Rng::with_seed(3));
-        let mut encoder = SoundEncoder::new(32_000).unwrap();
         let mut ear = Ear::new().unwrap();
         let mut samples = [0.0; SOUND_FRAME];
         let mut heard = Vec::new();
@@ -106,17 +109,19 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_arrives_one_packet_after_it_was_made_plus_the_path() {
-        let heard = heard(7_000_000, |_| false);
-        assert_eq!(heard.len(), 5, "{heard:?}");
-        for (second, marker) in heard.iter().enumerate() {
-            let delay = marker.at - second as Nanos * 1_000_000_000;
-            assert!((delay - 27_000_000).abs() < 200_000, "marker {second}: {delay} ns");
-            assert_eq!(marker.up, sound::is_up(second as u64));
-            assert!(marker.margin_db >= 6.0);
-            // The first sample of the first packet stands for u32::MAX - 9000 and the first marker.
-            let place = marker.rtp_time.unwrap().wrapping_sub(second as u32 * SAMPLE_RATE);
-            assert!(place.wrapping_sub(u32::MAX - 9000).wrapping_add(8) < 16, "marker {second}: {place}");
+    fn a_marker_arrives_one_packet_after_it_was_made_plus_the_path_in_a_light_call_as_well() {
+        let light = SoundEncoder::light(24_000).unwrap();
+        for heard in [heard(7_000_000, |_| false), heard_of(light, 7_000_000, |_| false)] {
+            assert_eq!(heard.len(), 5, "{heard:?}");
+            for (second, marker) in heard.iter().enumerate() {
+                let delay = marker.at - second as Nanos * 1_000_000_000;
+                assert!((delay - 27_000_000).abs() < 200_000, "marker {second}: {delay} ns");
+                assert_eq!(marker.up, sound::is_up(second as u64));
+                assert!(marker.margin_db >= 6.0);
+                // The first sample of the first packet stands for u32::MAX - 9000 and the first marker.
+                let place = marker.rtp_time.unwrap().wrapping_sub(second as u32 * SAMPLE_RATE);
+                assert!(place.wrapping_sub(u32::MAX - 9000).wrapping_add(8) < 16, "marker {second}: {place}");
+            }
         }
     }
 

@@ -1,11 +1,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::{
+    Class, Family, Metric, ProbeRun,
     media::{
-        Rehearsal,
+        Profile, Rehearsal,
+        analysis::analyse,
         capture::{ReceivedPacket, ReceptionReport},
         socket::datagram::PacketId,
     },
@@ -28,7 +30,76 @@ async fn make_within(
 }
 
 fn short() -> Config {
-    Config { duration: Span(Duration::from_secs(3)), ..Config::default() }
+    // However slow this build and this box are.
+    Config { duration: Span(Duration::from_secs(3)), cpu_share: Some(1.0), ..Config::default() }
+}
+
+fn light() -> Config {
+    Config { profile: Profile::Light, cpu_share: None, ..short() }
+}
+
+fn analysed(capture: &Capture) -> ProbeRun {
+    let mut run = ProbeRun::new("call", DateTime::UNIX_EPOCH);
+    analyse(capture, &mut run);
+    run
+}
+
+/// Sound alone was sent, all of it came back, and nothing is said of a picture.
+fn assert_sound_alone(capture: &Capture) {
+    assert!(capture.sound_only && capture.sent.len() > 150);
+    assert!(capture.sent.iter().all(|packet| packet.stream == Stream::Audio && packet.at.is_some()));
+    let came: HashMap<u64, &ReceivedPacket> = capture.received.iter().map(|packet| (packet.hash, packet)).collect();
+    assert!(
+        capture
+            .sent
+            .iter()
+            .filter(|packet| packet.due >= capture.media_start)
+            .all(|packet| came.contains_key(&packet.hash))
+    );
+    assert!(capture.received.iter().all(|packet| packet.stream == Stream::Audio));
+    assert!(capture.frames_sent.is_empty() && capture.frames_received.is_empty() && capture.frames_decoded.is_empty());
+    assert!(capture.markers_heard.len() >= 2, "{:?}", capture.markers_heard);
+    assert!(capture.round_trips.len() >= 2 && !capture.reception_reports.is_empty());
+
+    let run = analysed(capture);
+    assert_eq!(run.failure, None);
+    assert_eq!(run.absent, capture.bounds);
+    let paths: Vec<_> = run.paths.iter().map(|path| (path.stream, path.class)).collect();
+    assert_eq!(paths, [(Stream::Audio, Class::Forward)]);
+    for reading in &run.readings {
+        let of_picture = matches!(reading.metric.spec().family, Family::Video | Family::Sync)
+            || reading.labels.values().any(|value| value == "video");
+        assert!(!of_picture, "{reading:?}");
+    }
+    for metric in
+        [Metric::MediaSuccess, Metric::MediaConnect, Metric::MediaAudioDelay, Metric::MediaLoss, Metric::MouthToEar]
+    {
+        assert!(run.readings.iter().any(|reading| reading.metric == metric), "{metric}");
+    }
+}
+
+#[tokio::test]
+async fn a_light_call_is_of_sound_alone_and_complete() {
+    let capture = make(&light(), std::future::pending()).await.unwrap();
+    assert_sound_alone(&capture);
+    assert_eq!((capture.bounds.as_slice(), capture.dropped), (&[][..], 0));
+    // 24 kbit/s in packets of 20 ms, and none like another.
+    assert!(capture.sent.iter().all(|packet| packet.bytes == 60), "{:?}", capture.sent.first());
+    let hashes: HashSet<u64> = capture.sent.iter().map(|packet| packet.hash).collect();
+    assert_eq!(hashes.len(), capture.sent.len());
+}
+
+#[tokio::test]
+async fn a_picture_that_costs_too_much_is_left_out_and_that_is_said() {
+    let size = (Some(1920), Some(1080));
+    let config = Config { cpu_share: Some(0.01), width: size.0, height: size.1, ..short() };
+    let capture = make(&config, std::future::pending()).await.unwrap();
+    assert_sound_alone(&capture);
+    let said: Vec<&str> = capture.bounds.iter().map(|bound| bound.detail.as_str()).collect();
+    assert!(
+        matches!(said[..], [said] if said.starts_with("no picture, not even 5 a second: coding one takes ")),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -125,7 +196,7 @@ async fn a_packet_that_came_twice_stands_in_the_capture_twice() {
         Order { config: &config, seed: 1, started_at: DateTime::UNIX_EPOCH, connect: CONNECT, progress: &|_, _| {} };
     let mut random = fastrand::Rng::with_seed(1);
     let rendezvous = Rendezvous::new(&config.far_end, None, &mut random).await.unwrap();
-    let call = Call::new(&order, random, rendezvous, None);
+    let call = Call::new(&order, config.wanted(), random, rendezvous, None);
     let mut heard = Heard::default();
     for sequence in 0..3 {
         let (at, id) = (1000 * i64::from(sequence), PacketId { ssrc: 5, sequence });
@@ -169,9 +240,11 @@ async fn an_interface_that_is_not_there_is_named() {
 
 #[tokio::test]
 async fn a_call_ends_when_it_is_told_to() {
-    let end = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        Failure::new(Reason::Cancelled, "enough")
-    };
-    assert_eq!(make(&short(), end).await, Err(Failure::new(Reason::Cancelled, "enough")));
+    for config in [short(), light()] {
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Failure::new(Reason::Cancelled, "enough")
+        };
+        assert_eq!(make(&config, end).await, Err(Failure::new(Reason::Cancelled, "enough")));
+    }
 }

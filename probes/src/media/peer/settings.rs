@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use rtc::{
     ice::mdns::MulticastDnsMode,
-    interceptor::Slot,
+    interceptor::{ReceiverReportBuilder, SenderReportBuilder, Slot},
     peer_connection::configuration::{
-        interceptor_registry::{Registry, configure_nack, configure_rtcp_reports},
+        interceptor_registry::{Registry, configure_nack},
         media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine},
         setting_engine::{SettingEngine, SettingEngineBuilder},
     },
@@ -17,9 +17,9 @@ use rtc::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    Setup,
     deliver::{Deliver, Requests},
     passing::Passing,
+    setup::Setup,
     sources::{Source, Undeclared},
 };
 use crate::media::{capture::Stream, socket::Log};
@@ -28,9 +28,13 @@ use crate::media::{capture::Stream, socket::Log};
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// Checks per pair before it is given up: five seconds of them.
 const MOST_CHECKS: u16 = 100;
-/// Pace of checks on the chosen pair. RFC 7675 asks for 5 s; each is a sample of the round trip,
-/// and the shortest call is to yield several.
+/// Pace of checks on the chosen pair, with pictures. RFC 7675 asks for 5 s; each is a sample of the round
+/// trip, and the shortest call is to yield several.
 const KEEPALIVE: Duration = Duration::from_millis(500);
+/// The same without: checks are not to take much beside sound alone.
+const LIGHT_KEEPALIVE: Duration = Duration::from_secs(1);
+/// How often RTCP reports, with pictures and without.
+const REPORTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
 /// The slots nearest to the wire, which all that leaves passes last.
 const FIRST_SLOTS: [usize; 2] = [500, 501];
@@ -69,18 +73,20 @@ pub(super) fn codec(stream: Stream, payload_types: [u8; 2]) -> RTCRtpCodecParame
 /// The codecs, and the interceptors that repair and report; what the other side reports goes to `log`, the
 /// sources it does not declare to `sources`.
 pub(super) fn media_engine(
-    payload_types: [u8; 2],
+    setup: &Setup,
     log: Option<Arc<Log>>,
     sources: UnboundedSender<Source>,
 ) -> Result<(MediaEngine, Registry), Error> {
     let mut engine = MediaEngine::default();
-    for stream in Stream::ALL {
-        engine.register_codec(codec(stream, payload_types), kind(stream))?;
+    for stream in setup.streams() {
+        engine.register_codec(codec(*stream, setup.payload_types), kind(*stream))?;
     }
-    let registry = configure_rtcp_reports(configure_nack(Registry::new(), &mut engine));
-    let registry = registry
+    let period = REPORTS[usize::from(!setup.pictures)];
+    let registry = configure_nack(Registry::new(), &mut engine)
+        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().with_interval(period).build())
+        .with(Slot::SenderReport, SenderReportBuilder::new().with_interval(period).build())
         .with(Slot::from(FIRST_SLOTS[0]), Passing::new(Requests(log.clone())))
-        .with(Slot::from(FIRST_SLOTS[1]), Passing::new(Undeclared::new(payload_types, sources)))
+        .with(Slot::from(FIRST_SLOTS[1]), Passing::new(Undeclared::new(setup.payload_types, sources)))
         .with(Slot::from(LAST_SLOT), Passing::new(Deliver(log)));
     Ok((engine, registry))
 }
@@ -88,6 +94,7 @@ pub(super) fn media_engine(
 /// Multicast DNS is off: it joins a multicast group, which fails on a box without a default route.
 /// A relay is usually the last resort and waits for better pairs; alone it has none to wait for.
 pub(super) fn settings(setup: &Setup) -> SettingEngine {
+    let keepalive = if setup.pictures { KEEPALIVE } else { LIGHT_KEEPALIVE };
     let engine = SettingEngineBuilder::new();
     let engine = if setup.passive { engine.with_answering_dtls_role(RTCDtlsRole::Server) } else { engine };
     engine
@@ -95,6 +102,6 @@ pub(super) fn settings(setup: &Setup) -> SettingEngine {
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_include_loopback_candidate(true)
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(MOST_CHECKS))
-        .with_ice_timeouts(None, None, Some(KEEPALIVE))
+        .with_ice_timeouts(None, None, Some(keepalive))
         .build()
 }

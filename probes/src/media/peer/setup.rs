@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use rtc::shared::ifaces::ifaces;
 
-use crate::media::ice::Server;
+use crate::media::{capture::Stream, ice::Server};
 
 /// Which way media goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) payload_types: [u8; 2],
     /// Whether it waits for the other side to begin the handshake, if it answers (RFC 8842 §5.3).
     pub(crate) passive: bool,
+    /// Whether there are pictures beside the sound.
+    pub(crate) pictures: bool,
 }
 
 impl Setup {
@@ -45,7 +47,18 @@ impl Setup {
             relay_only: false,
             payload_types: Self::PAYLOAD_TYPES,
             passive: false,
+            pictures: true,
         }
+    }
+
+    /// The same for an offer with or without pictures.
+    pub(crate) fn for_offer(self, offer: &str) -> Self {
+        Self { pictures: has_pictures(offer), ..self }
+    }
+
+    /// The streams of the connection.
+    pub(crate) fn streams(&self) -> &'static [Stream] {
+        if self.pictures { &Stream::ALL } else { &[Stream::Audio] }
     }
 
     /// Both ways, on all interfaces; on the loopback only if the far end may be there (`near`).
@@ -53,6 +66,11 @@ impl Setup {
         let found = ifaces().unwrap_or_default().into_iter().filter_map(|interface| interface.addr);
         Self { addresses: addresses(found.map(|address| address.ip()), near), ..Self::at("") }
     }
+}
+
+/// Whether a description has pictures beside the sound.
+pub(crate) fn has_pictures(description: &str) -> bool {
+    description.lines().any(|line| line.starts_with("m=video "))
 }
 
 /// What to bind to so as to go by one interface: the addresses of others would become candidates

@@ -26,7 +26,7 @@ use crate::{
         far_end::{Remote, RemoteKind},
         far_log,
         ice::{self, Server, Transport},
-        peer::{Direction, Setup},
+        peer::{Direction, Setup, has_pictures},
         sdp,
     },
     secret::Secret,
@@ -178,7 +178,8 @@ impl Elsewhere {
             Reply::Answer { sdp, servers } => (sdp, false, servers),
             Reply::Offer { sdp, servers } => (sdp, true, servers),
         };
-        let plain = sdp::plain(&text, leg.receives()).map_err(|error| failed(Reason::Signalling, &error))?;
+        let plain = sdp::plain(&text, leg.receives(), has_pictures(&offer))
+            .map_err(|error| failed(Reason::Signalling, &error))?;
         Ok(Described { sdp: plain.sdp, payload_types: plain.payload_types, is_offer, servers })
     }
 

@@ -200,7 +200,8 @@ async fn reflect(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -
         return at.created(StatusCode::CREATED, "reflect", answer);
     }
     let notes = (at.manner.farewell == Farewell::Notes).then(Notes::new);
-    let reflector = Reflector::with(Setup::at("127.0.0.1:0"), notes, &mut fastrand::Rng::new()).await.unwrap();
+    let reflector =
+        Reflector::with(Setup::at("127.0.0.1:0").for_offer(&offer), notes, &mut fastrand::Rng::new()).await.unwrap();
     let (answer, reflecting) = reflector.answer(offer).await.unwrap();
     at.inner.lock().unwrap().reflecting.insert("reflect".to_owned(), reflecting);
     let answer = edited(answer, &at.manner.edit_answer);

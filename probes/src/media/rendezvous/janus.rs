@@ -14,7 +14,7 @@ use super::{
     kept::{Kept, Session},
     whip::unexpected,
 };
-use crate::{Failure, Reason};
+use crate::{Failure, Reason, media::peer::has_pictures};
 
 const PLUGIN: &str = "janus.plugin.echotest";
 /// Most events that are looked through for the answer.
@@ -39,7 +39,7 @@ pub(super) async fn call(
     let handle = below(&session, id(server, &attached)?);
     let message = json!({
         "janus": "message",
-        "body": {"audio": true, "video": true, "videocodec": "h264"},
+        "body": {"audio": true, "video": has_pictures(&offer), "videocodec": "h264"},
         "jsep": {"type": "offer", "sdp": offer, "trickle": false},
     });
     ask(client, &handle, message, deadline).await?;

@@ -1,7 +1,6 @@
 //! Calls that go elsewhere: to small real servers on the loopback.
 
 use std::{
-    collections::HashSet,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::Mutex,
     thread,
@@ -16,6 +15,7 @@ use crate::{
         analysis::analyse,
         capture::FarPacket,
         rendezvous::far::{Edit, Far, Farewell, Manner},
+        socket::datagram::{Datagram, classify},
     },
 };
 
@@ -314,7 +314,84 @@ async fn a_far_end_that_gives_nothing_back_leaves_what_was_sent() {
     let far = Far::new(Manner { mute: true, ..Manner::default() }).await;
     let capture = make(&reflect(&far), std::future::pending()).await.unwrap();
     assert!(capture.received.is_empty() && !capture.sent.is_empty());
-    let mut run = ProbeRun::new("call", DateTime::UNIX_EPOCH);
-    analyse(&capture, &mut run);
-    assert_eq!(run.failure.map(|failure| failure.reason), Some(Reason::FirstRtp));
+    assert_eq!(analysed(&capture).failure.map(|failure| failure.reason), Some(Reason::FirstRtp));
+}
+
+fn made_light(config: Config) -> Config {
+    Config { profile: Profile::Light, cpu_share: None, ..config }
+}
+
+#[tokio::test]
+async fn a_light_call_offers_sound_alone_to_every_kind_of_far_end() {
+    let offered: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&offered);
+    let note: Edit = Box::new(move |sdp| {
+        noted.lock().unwrap().push(sdp.clone());
+        sdp
+    });
+    let reflecting = Far::new(Manner { edit_offer: Some(note), ..Manner::default() }).await;
+    let forwarding = Far::new(Manner::default()).await;
+    // This one offers pictures too.
+    let offering = Far::new(Manner { offers: true, payload_types: Some([96, 97]), ..Manner::default() }).await;
+    for config in [reflect(&reflecting), whip_whep(&forwarding), whip_whep(&offering)] {
+        let capture = make(&made_light(config), std::future::pending()).await.unwrap();
+        assert_sound_alone(&capture);
+    }
+    let offered = offered.lock().unwrap();
+    assert!(offered.len() == 1 && offered[0].contains("m=audio ") && !offered[0].contains("m=video"), "{offered:?}");
+    assert!(offering.came().into_iter().eq([96]), "{:?}", offering.came());
+}
+
+/// For each way, length of every datagram, and whether it is media.
+type Passed = Arc<Mutex<[Vec<(usize, bool)>; 2]>>;
+
+/// Passes everything between whoever speaks to it and `far`, and counts it.
+fn counting(far: Arc<Mutex<Option<SocketAddr>>>, passed: Passed) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    thread::spawn(move || {
+        let (mut buffer, mut near) = ([0; 2000], None);
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let Some(far) = *far.lock().unwrap() else { continue };
+            let back = from == far;
+            if !back {
+                near = Some(from);
+            }
+            let bytes = &buffer[..length];
+            passed.lock().unwrap()[usize::from(back)].push((length, matches!(classify(bytes), Datagram::Rtp(_))));
+            if let Some(to) = if back { near } else { Some(far) } {
+                let _ = socket.send_to(bytes, to);
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_light_call_takes_at_most_60_kbit_per_second_each_way_even_over_ipv6_and_turn() {
+    // Of one datagram: IPv6, UDP, and the header of TURN's channel data (RFC 8656 §12.4).
+    const AROUND: usize = 40 + 8 + 4;
+    let (behind, passed) = (Arc::new(Mutex::new(None)), Passed::default());
+    let relay = counting(Arc::clone(&behind), Arc::clone(&passed));
+    let relayed: Edit = Box::new(move |sdp| {
+        let port = sdp.lines().filter(|line| is_candidate(line)).find_map(|line| line.split(' ').nth(5)?.parse().ok());
+        *behind.lock().unwrap() = port.map(|port| (Ipv4Addr::LOCALHOST, port).into());
+        only_candidate(relay, &sdp)
+    });
+    let manner = Manner { edit_offer: Some(without_candidates()), edit_answer: Some(relayed), ..Manner::default() };
+    let far = Far::new(manner).await;
+    let config = Config { duration: Span(Duration::from_secs(6)), ..made_light(reflect(&far)) };
+    make(&config, std::future::pending()).await.unwrap();
+    for (way, passed) in ["there", "back"].into_iter().zip(&*passed.lock().unwrap()) {
+        // From one packet of sound to another is 20 ms of media.
+        let is_media = |(_, media): &(usize, bool)| *media;
+        let (first, last) = (passed.iter().position(is_media).unwrap(), passed.iter().rposition(is_media).unwrap());
+        let between = &passed[first..last];
+        let seconds = 0.020 * between.iter().filter(|passed| is_media(passed)).count() as f64;
+        let bits: usize = between.iter().map(|(length, _)| 8 * (length + AROUND)).sum();
+        let rate = bits as f64 / seconds;
+        assert!(seconds > 6.0 && rate > 40_000.0 && rate <= 60_000.0, "{way}: {rate:.0} bit/s in {seconds} s");
+        assert!(between.len() > (seconds * 50.0) as usize + 5, "{way}: checks and reports are among them");
+    }
 }
