@@ -383,9 +383,10 @@ mod tests {
         let found: Vec<_> = run.paths.iter().map(|path| (path.stream, path.class)).collect();
         assert_eq!(found, [(Stream::Audio, Class::Forward)]);
         let of_picture = |metric: &Metric| matches!(metric.spec().family, Family::Video | Family::Sync);
-        let media = |metric: &&Metric| metric.name().starts_with("media_") && !of_picture(metric);
-        for metric in Metric::ALL.iter().filter(media) {
-            assert!(run.readings.iter().any(|reading| reading.metric == *metric), "{metric} is missing");
+        for metric in
+            analysed(&clean()).readings.iter().map(|reading| reading.metric).filter(|metric| !of_picture(metric))
+        {
+            assert!(run.readings.iter().any(|reading| reading.metric == metric), "{metric} is missing");
         }
         for reading in &run.readings {
             assert!(!of_picture(&reading.metric), "{}", reading.metric);

@@ -157,3 +157,21 @@ fn each_picture_comes_out_when_it_went_in_and_garbage_is_an_error() {
     assert!((150e3..450e3).contains(&rate), "{rate} bit/s");
     assert!(!matches!(decoder.decode(&[0, 0, 0, 1, 0x65, 1, 2, 3, 4, 5, 6], |_| ()), Ok(Some(()))));
 }
+
+#[test]
+fn of_the_test_sound_no_packet_is_like_another() {
+    for mut encoder in [
+        SoundEncoder::new(32_000).unwrap(),
+        SoundEncoder::new(12_000).unwrap(),
+        SoundEncoder::light(24_000).unwrap(),
+        SoundEncoder::light(32_000).unwrap(),
+    ] {
+        let mut source = sound::Source::new(fastrand::Rng::with_seed(9));
+        let mut samples = [0.0; SOUND_FRAME];
+        let mut packets = std::collections::HashSet::new();
+        for block in 0..60 * 50 {
+            source.block(block, &mut samples);
+            assert!(packets.insert(encoder.encode(&samples).unwrap()), "packet {block}");
+        }
+    }
+}

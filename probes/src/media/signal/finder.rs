@@ -265,7 +265,8 @@ mod tests {
             let truth = 1_000.0 + index as f64 * 48_000.0;
             assert!((marker.position - truth).abs() < 0.5, "marker {index}: {}", marker.position - truth);
             assert_eq!(marker.up, is_up(index as u64), "marker {index}");
-            assert!(marker.margin_db > 15.0, "marker {index}: {} dB", marker.margin_db);
+            // The step's upper half is louder than the marker that follows it.
+            assert!(marker.margin_db > 13.0, "marker {index}: {} dB", marker.margin_db);
         }
     }
 

@@ -31,6 +31,8 @@ const DITHER_PEAK: f32 = 5.477e-4;
 
 /// Samples after which the sound between two markers begins: 150 ms.
 const BETWEEN: usize = 7200;
+/// Numbers of composite sources that a second has for itself.
+const UNITS: u64 = 4;
 /// Samples of the step's lower half.
 const STEP: usize = SWEEP / 2;
 
@@ -76,7 +78,7 @@ pub struct Source {
 impl Source {
     /// A source whose dither is drawn from `dither`.
     pub fn new(dither: fastrand::Rng) -> Self {
-        Self { chirp: chirp(f64::from(RATE)), speech: Speech::new(), dither }
+        Self { chirp: chirp(f64::from(RATE)), speech: Speech::default(), dither }
     }
 
     /// Fills `out` with block `index` of the signal, mono, full scale ±1. All but the dither depends on
@@ -96,14 +98,15 @@ impl Source {
     }
 
     /// Sample `at` of a second, but for its marker.
-    fn between(&self, second: u64, at: usize) -> f32 {
+    fn between(&mut self, second: u64, at: usize) -> f32 {
         let Some(at) = at.checked_sub(BETWEEN).filter(|at| *at < SWEEP) else { return 0.0 };
+        let first = second * UNITS;
         match second % 10 {
-            0..7 => level(-26.0) * self.speech.at(at, SWEEP),
-            7 => level(-20.0) * sweep(at),
+            0..7 => level(-26.0) * self.speech.at(first, at, SWEEP),
+            7 => level(-20.0) * sweep(second, at),
             8 => 0.0,
-            _ if at < STEP => level(-36.0) * self.speech.at(at, STEP),
-            _ => level(-16.0) * self.speech.at(at - STEP, STEP),
+            _ if at < STEP => level(-36.0) * self.speech.at(first, at, STEP),
+            _ => level(-16.0) * self.speech.at(first + UNITS / 2, at - STEP, STEP),
         }
     }
 }

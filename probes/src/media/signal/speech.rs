@@ -1,5 +1,8 @@
 //! What a line does to speech is heard on speech-like sound: the composite source of the test signal,
 //! after the idea of ITU-T P.501 §7.2 and synthesised here, and the sweep that reads its response.
+//!
+//! All follows from the counter, but nothing returns as it was: an encoder that codes the same sound again
+//! may give the same packet again, whatever dither lies 50 dB below it, and packets are to be told apart.
 
 use std::f64::consts::{PI, TAU};
 
@@ -13,6 +16,8 @@ const VOICED: usize = 2333;
 const NOISE: usize = 9600;
 /// Fundamental of the voiced part, in hertz.
 const PITCH: f64 = 140.0;
+/// How far the fundamental wanders from unit to unit, as a share of it.
+const WANDER: f64 = 0.06;
 /// Centre and width of its formants, in hertz.
 const FORMANTS: [(f64, f64); 3] = [(600.0, 80.0), (1200.0, 100.0), (2500.0, 140.0)];
 /// Edges of the noise's band, and those of the sweep, in hertz.
@@ -22,44 +27,57 @@ pub(super) const SWEEP: usize = 38_400;
 /// Samples of each raised-cosine end of what would begin or end with a click.
 const RAMP: usize = 480;
 
-/// One composite source whose active parts have a root mean square of 1; it is repeated end to end.
-#[derive(Debug)]
-pub(super) struct Speech(Vec<f32>);
+/// Composite sources end to end, whose active parts have a root mean square of 1. One is kept at a time.
+#[derive(Debug, Default)]
+pub(super) struct Speech {
+    number: Option<u64>,
+    unit: Vec<f32>,
+}
 
 impl Speech {
-    /// The same at each call: only the dither of the test sound is drawn anew.
-    pub(super) fn new() -> Self {
-        let period = (f64::from(RATE) / PITCH) as usize;
-        let mut voiced: Vec<f64> = (0..VOICED).map(|n| if n % period == 0 { 1.0 } else { 0.0 }).collect();
-        for (centre, width) in FORMANTS {
-            resonate(&mut voiced, centre, width);
+    /// Sample `n` of a passage of `length` samples that begins with unit `first`.
+    pub(super) fn at(&mut self, first: u64, n: usize, length: usize) -> f32 {
+        let number = first + (n / UNIT) as u64;
+        if self.number != Some(number) {
+            self.unit = unit(number);
+            self.number = Some(number);
         }
-        let mut random = fastrand::Rng::with_seed(501);
-        let mut noise: Vec<f64> = (0..NOISE).map(|_| random.f64() - 0.5).collect();
-        band_pass(&mut noise);
-        let mut unit = Vec::with_capacity(UNIT);
-        for mut part in [voiced, noise] {
-            let length = part.len();
-            part.iter_mut().enumerate().for_each(|(n, x)| *x *= ends(n, length));
-            let power = part.iter().map(|x| x * x).sum::<f64>() / length as f64;
-            unit.extend(part.into_iter().map(|x| (x / power.sqrt()) as f32));
-        }
-        unit.resize(UNIT, 0.0);
-        Self(unit)
-    }
-
-    /// Sample `n` of a passage of `length` samples.
-    pub(super) fn at(&self, n: usize, length: usize) -> f32 {
-        self.0[n % UNIT] * ends(n, length) as f32
+        self.unit[n % UNIT] * ends(n, length) as f32
     }
 }
 
-/// Sample `n` of the exponential sweep over the band, with a root mean square of 1 (Farina 2000).
-pub(super) fn sweep(n: usize) -> f32 {
+/// Composite source `number`, the same at each call.
+fn unit(number: u64) -> Vec<f32> {
+    let mut random = fastrand::Rng::with_seed(number);
+    let pitch = PITCH * (1.0 + WANDER * (2.0 * random.f64() - 1.0));
+    let period = (f64::from(RATE) / pitch) as usize;
+    let first = random.usize(..period);
+    let mut voiced: Vec<f64> = (0..VOICED).map(|n| if n % period == first { 1.0 } else { 0.0 }).collect();
+    for (centre, width) in FORMANTS {
+        resonate(&mut voiced, centre, width);
+    }
+    let mut noise: Vec<f64> = (0..NOISE).map(|_| random.f64() - 0.5).collect();
+    band_pass(&mut noise);
+    let mut unit = Vec::with_capacity(UNIT);
+    for mut part in [voiced, noise] {
+        let length = part.len();
+        part.iter_mut().enumerate().for_each(|(n, x)| *x *= ends(n, length));
+        let power = part.iter().map(|x| x * x).sum::<f64>() / length as f64;
+        unit.extend(part.into_iter().map(|x| (x / power.sqrt()) as f32));
+    }
+    unit.resize(UNIT, 0.0);
+    unit
+}
+
+/// Sample `n` of exponential sweep `number` over the band, with a root mean square of 1 (Farina 2000). Each
+/// begins at another phase.
+pub(super) fn sweep(number: u64, n: usize) -> f32 {
     let (low, high) = BAND;
     let (seconds, t) = (SWEEP as f64 / f64::from(RATE), n as f64 / f64::from(RATE));
     let rate = seconds / (high / low).ln();
-    let phase = TAU * low * rate * ((t / rate).exp() - 1.0);
+    // The golden ratio spreads phases evenly.
+    let begin = TAU * (number as f64 * 0.618_033_988_75).fract();
+    let phase = begin + TAU * low * rate * ((t / rate).exp() - 1.0);
     (std::f64::consts::SQRT_2 * phase.sin() * ends(n, SWEEP)) as f32
 }
 
@@ -120,23 +138,35 @@ mod tests {
 
     #[test]
     fn both_active_parts_are_equally_loud_and_a_pause_follows() {
-        let speech = Speech::new();
-        for part in [&speech.0[..VOICED], &speech.0[VOICED..VOICED + NOISE]] {
-            assert!((rms(part) - 1.0).abs() < 0.001);
+        for number in [0, 1, 77] {
+            let unit = unit(number);
+            for part in [&unit[..VOICED], &unit[VOICED..VOICED + NOISE]] {
+                assert!((rms(part) - 1.0).abs() < 0.001);
+            }
+            assert!(unit[VOICED + NOISE..].iter().all(|x| x.abs() < f32::MIN_POSITIVE));
         }
-        assert!(speech.0[VOICED + NOISE..].iter().all(|x| x.abs() < f32::MIN_POSITIVE));
+    }
+
+    #[test]
+    fn a_unit_is_the_same_again_and_none_is_like_another() {
+        let (mut first, mut second) = (Speech::default(), Speech::default());
+        // Not in the same order, nor from the same start.
+        let forward: Vec<f32> = (0..2 * UNIT).map(|n| first.at(3, n, 2 * UNIT)).collect();
+        let backward: Vec<f32> = (0..2 * UNIT).rev().map(|n| second.at(3, n, 2 * UNIT)).collect();
+        assert!(forward.iter().zip(backward.iter().rev()).all(|(a, b)| a.to_bits() == b.to_bits()));
+        let alike = unit(3).iter().zip(unit(4)).filter(|(a, b)| **a != 0.0 && a.to_bits() == b.to_bits()).count();
+        assert!(alike < 100, "{alike}");
     }
 
     #[test]
     fn the_voice_has_its_formants_and_the_noise_its_band() {
-        let speech = Speech::new();
-        let voiced = &speech.0[..VOICED];
+        let unit = unit(5);
+        let voiced = &unit[..VOICED];
+        let near = |hertz: f64| (-10..=10).map(|step| power(voiced, hertz + 7.0 * f64::from(step))).fold(0.0, f64::max);
         for (centre, _) in FORMANTS {
-            // The nearest harmonic against what lies between formants.
-            let harmonic = (centre / PITCH).round() * PITCH;
-            assert!(power(voiced, harmonic) > 5.0 * power(voiced, 4200.0), "{centre} Hz");
+            assert!(near(centre) > 5.0 * near(4200.0), "{centre} Hz");
         }
-        let noise = &speech.0[VOICED..VOICED + NOISE];
+        let noise = &unit[VOICED..VOICED + NOISE];
         let band = |from: usize, to: usize| (from..to).step_by(5).map(|hertz| power(noise, hertz as f64)).sum::<f64>();
         assert!(band(1000, 2000) > 10.0 * band(20, 60) * 25.0, "below");
         assert!(band(1000, 2000) > 10.0 * band(15_000, 16_000), "above");
@@ -144,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_sweep_passes_each_frequency_when_it_should() {
-        let samples: Vec<f32> = (0..SWEEP).map(sweep).collect();
+        let samples: Vec<f32> = (0..SWEEP).map(|n| sweep(3, n)).collect();
         assert!((rms(&samples) - 1.0).abs() < 0.02);
         // At half of its time it is at the geometric mean of its ends.
         let middle = (BAND.0 * BAND.1).sqrt();

@@ -329,7 +329,7 @@ async fn a_light_call_offers_sound_alone_to_every_kind_of_far_end() {
         noted.lock().unwrap().push(sdp.clone());
         sdp
     });
-    let reflecting = Far::new(Manner { edit_offer: Some(note), ..Manner::default() }).await;
+    let reflecting = Far::new(Manner { edit_offer: Some(note), farewell: Farewell::Notes, ..Manner::default() }).await;
     let forwarding = Far::new(Manner::default()).await;
     // This one offers pictures too.
     let offering = Far::new(Manner { offers: true, payload_types: Some([96, 97]), ..Manner::default() }).await;
