@@ -45,6 +45,7 @@ struct Tables {
 struct Departures {
     first: Nanos,
     again: Option<Nanos>,
+    times: u16,
 }
 
 /// Arrivals of one packet: SRTP hands on the first only, and drops the others as replays.
@@ -106,7 +107,11 @@ pub(crate) struct Passage {
     /// Right before the system call that first sent it on; `None` if nothing did.
     pub(crate) left: Option<Nanos>,
     /// It came only after we had asked for it again.
-    pub(crate) repaired: bool,
+    pub(crate) asked: bool,
+    /// How often it came.
+    pub(crate) arrivals: u16,
+    /// How often it was sent on.
+    pub(crate) sendings: u16,
 }
 
 /// What passed of a call.
@@ -141,8 +146,11 @@ impl Log {
         let mut tables = self.tables();
         match classify(bytes) {
             Datagram::Rtp(id) if tables.sent.len() < self.most => {
-                let first = Departures { first: at, again: None };
-                let again = |sent: &mut Departures| sent.again = sent.again.or(Some(at));
+                let first = Departures { first: at, again: None, times: 1 };
+                let again = |sent: &mut Departures| {
+                    sent.again = sent.again.or(Some(at));
+                    sent.times = sent.times.saturating_add(1);
+                };
                 tables.sent.entry(id).and_modify(again).or_insert(first);
             }
             Datagram::BindingRequest(transaction) if tables.checks.len() < self.most => {
@@ -210,6 +218,11 @@ impl Log {
         self.tables().sent.get(&id)?.again
     }
 
+    /// How often a packet was sent.
+    pub(crate) fn sendings(&self, id: PacketId) -> u16 {
+        self.tables().sent.get(&id).map_or(0, |sent| sent.times)
+    }
+
     /// Notes that we ask for a packet again.
     pub(crate) fn requesting(&self, id: PacketId) {
         let at = self.clock.now();
@@ -240,13 +253,14 @@ impl Log {
             let ours = tables.received.iter().filter(|(id, _)| id.ssrc == source.came);
             let mut packets: Vec<Passage> = ours
                 .map(|(id, arrivals)| {
-                    let asked = tables.requested.get(id).is_some_and(|asked| *asked < arrivals.first);
+                    let sent = tables.sent.get(&PacketId { ssrc: source.went, ..*id });
                     Passage {
                         sequence: id.sequence,
                         arrived: arrivals.first,
-                        left: tables.sent.get(&PacketId { ssrc: source.went, ..*id }).map(|sent| sent.first),
-                        // The repeat comes too where the packet itself was only late.
-                        repaired: asked && arrivals.repeats.is_empty(),
+                        left: sent.map(|sent| sent.first),
+                        asked: tables.requested.get(id).is_some_and(|asked| *asked < arrivals.first),
+                        arrivals: u16::try_from(1 + arrivals.repeats.len()).unwrap_or(u16::MAX),
+                        sendings: sent.map_or(0, |sent| sent.times),
                     }
                 })
                 .collect();
@@ -318,6 +332,7 @@ mod tests {
         log.overflowed(2);
         assert_eq!(log.sent(id(1)), Some(10));
         assert_eq!((log.sent_again(id(1)), log.sent_again(id(2))), (Some(20), None));
+        assert_eq!((log.sendings(id(1)), log.sendings(id(2))), (2, 0));
         assert_eq!(log.sent(id(2)), None);
         assert_eq!(log.take(id(1)), Some(30));
         assert_eq!(log.take(id(9)), None);
@@ -361,13 +376,20 @@ mod tests {
         log.sending(&of(1, 77), 16);
         log.sending(&of(3, 77), year + 8);
         log.sending(&of(2, 5), 1);
-        let passed = |sequence, arrived, left, repaired| Passage { sequence, arrived, left, repaired };
+        let passed = |sequence, arrived, left, (asked, arrivals, sendings)| Passage {
+            sequence,
+            arrived,
+            left,
+            asked,
+            arrivals,
+            sendings,
+        };
         let passages = log.passages(&[Some(Source { came: 5, went: 77 }), Some(Source { came: 8, went: 78 }), None]);
         let expected = vec![
-            passed(9, 1, None, false),
-            passed(1, 10, Some(15), false),
-            passed(3, year + 3, Some(year + 8), false),
-            passed(2, year + 20, None, true),
+            passed(9, 1, None, (false, 1, 0)),
+            passed(1, 10, Some(15), (false, 1, 2)),
+            passed(3, year + 3, Some(year + 8), (true, 2, 1)),
+            passed(2, year + 20, None, (true, 1, 0)),
         ];
         assert_eq!(passages, Passages { packets: vec![expected, Vec::new(), Vec::new()], unnoted: 2, overflow: 2 });
         log.arrived(&of(9, 5), 2);
