@@ -105,7 +105,7 @@ fn whole(nanos: Nanos) -> i64 {
     nanos.saturating_add(MICROSECOND / 2).div_euclid(MICROSECOND)
 }
 
-/// Reads what [`write`] wrote; `text` is at most [`MOST_BYTES`] long.
+/// Reads what [`write()`] wrote; `text` is at most [`MOST_BYTES`] long.
 pub(super) fn read(text: &str) -> Result<FarLog, FarLogError> {
     let wire: Wire = serde_json::from_str(text)?;
     if wire.version != VERSION {
