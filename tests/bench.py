@@ -199,6 +199,28 @@ def packets(row, found, capture, way):
         row.exact(f"{stream} further arrivals*", more, len(numbers) - len(set(numbers)))
 
 
+def legs(row, found, capture, log):
+    """Loss, delay and variation of each way. A delay's bar is what it says it may be off, and that of packets."""
+    ways = truth.legs(log)
+    uncertainty = value(found, "media_clock_uncertainty")
+    for leg in ("uplink", "downlink"):
+        taken = []
+        for stream in STREAMS:
+            counted = [ways[leg].get((stream, packet["sequence"] & 0xFFFF))
+                       for packet, _ in truth.counted(capture, stream, truth.ways(log))]
+            reading = valid(found, "media_reported_loss", leg, stream)
+            row.exact(f"{stream} loss, {leg}", sum(passed is not None and passed.lost for passed in counted),
+                      reading and round(reading["value"] * reading["n"]))
+            taken += [passed.taken for passed in counted if passed and passed.taken is not None]
+        least = min(taken, default=None)
+        row.near(f"{leg} delay variation p95", truth.quantile([each - least for each in taken], 0.95),
+                 value(found, "media_one_way_delay_variation", leg, "p95"), 0.1, 0.02)
+        p95, read = truth.quantile(taken, 0.95), value(found, "media_one_way_delay", leg, "p95")
+        bar = None if uncertainty is None else uncertainty * 1e3
+        row.line(f"{leg} delay p95", p95 and p95 * 1e3, read and read * 1e3, "ms", f"±{bar or 0:.2f} ms (its own)",
+                 None not in (p95, read, bar) and abs(p95 - read) * 1e3 <= bar + 0.3)
+
+
 def crowded(row, found, stream, pairs, back):
     """How losses crowd together: as read, or as the capture has it while there is no such reading. That
     knows no repairs, so of pictures nothing is said then."""
@@ -287,6 +309,7 @@ def judge(name, plan, decoding):
     print(f"  the relay let go {len(late)} packets p50 {truth.quantile(late, 0.5):.3f}, p95 {truth.quantile(late, 0.95):.3f}, "
           f"max {max(late):.3f} ms after they were due")
     packets(row, found, capture, way)
+    legs(row, found, capture, log)
     return void, media(row, found, capture, way, decoding)
 
 

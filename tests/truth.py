@@ -68,6 +68,21 @@ def _way(up, down):
     return Way(up[0].arrived, back, repeated, max(len(left) - 1, 0), doubled)
 
 
+# What became of a packet on one leg, at its first sending there: whether it was lost, else what it took.
+Leg = collections.namedtuple("Leg", "lost taken")
+
+
+def legs(log):
+    """What became of each packet on each leg, by stream and sequence number (16 bits)."""
+    found = {"uplink": {}, "downlink": {}}
+    for entry in sorted(log.entries, key=lambda entry: entry.arrived):
+        if entry.outcome != "copy":
+            lost = entry.outcome == "lost"
+            taken = None if lost else (entry.released - entry.arrived) / SECOND
+            found["uplink" if entry.way == "up" else "downlink"].setdefault((entry.stream, entry.sequence), Leg(lost, taken))
+    return found
+
+
 def counted(capture, stream, found):
     """Packets of the steady part that can be told from every other and had the time to come back: pairs of
     what was sent and what became of it."""

@@ -166,6 +166,13 @@ pub struct Repeat {
     pub sequence: u64,
     /// When, first.
     pub at: Nanos,
+    /// How often it was sent again; 1 of one that was asked for, and in captures of older versions.
+    #[serde(default = "once")]
+    pub times: u16,
+}
+
+fn once() -> u16 {
+    1
 }
 
 /// All repairs of a call (RFC 4585 §6.2.1).
@@ -220,8 +227,12 @@ pub struct FarPacket {
     pub arrived: Nanos,
     /// Right before the system call that sent it back; `None` if it never was.
     pub left: Option<Nanos>,
-    /// Whether it came only after it had been asked for again.
-    pub repaired: bool,
+    /// Whether it came only after that box had asked for it again.
+    pub asked: bool,
+    /// How often it came.
+    pub arrivals: u16,
+    /// How often it was sent back.
+    pub sendings: u16,
 }
 
 /// What a box that reflects noted of our packets.

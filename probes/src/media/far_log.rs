@@ -2,6 +2,8 @@
 //! a quantity, whole microseconds, each instant as the difference to the one before it. Some 12 bytes a
 //! packet.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -56,8 +58,9 @@ struct Columns {
     arrived: Vec<i64>,
     /// How long until it was sent back; none if it never was.
     stayed: Vec<Option<i64>>,
-    /// Numbers of those that came only after they had been asked for again.
-    repaired: Vec<u16>,
+    /// Those that were not merely passed on once: number, whether it came only after it had been asked for
+    /// again, how often it came, and how often it was sent back.
+    others: Vec<(u16, bool, u16, u16)>,
 }
 
 /// Writes what passed of sound and picture; empty if it would be longer than anybody reads.
@@ -83,12 +86,18 @@ fn pack(packets: &[Passage]) -> Columns {
         columns.sequence.push(packet.sequence.wrapping_sub(number));
         columns.arrived.push(arrived.saturating_sub(instant));
         columns.stayed.push(packet.left.map(|left| whole(left).saturating_sub(arrived)));
-        if packet.repaired {
-            columns.repaired.push(packet.sequence);
+        let passed = (packet.asked, packet.arrivals, packet.sendings);
+        if passed != once(packet.left) {
+            columns.others.push((packet.sequence, passed.0, passed.1, passed.2));
         }
         (number, instant) = (packet.sequence, arrived);
     }
     columns
+}
+
+/// How most packets pass: not asked for, arriving once, and sent back once if at all.
+fn once(left: Option<i64>) -> (bool, u16, u16) {
+    (false, 1, u16::from(left.is_some()))
 }
 
 /// Nanoseconds as the nearest whole microseconds.
@@ -96,7 +105,7 @@ fn whole(nanos: Nanos) -> i64 {
     nanos.saturating_add(MICROSECOND / 2).div_euclid(MICROSECOND)
 }
 
-/// Reads what [`write`] wrote; `text` is at most [`MOST_BYTES`] long.
+/// Reads what [`write()`] wrote; `text` is at most [`MOST_BYTES`] long.
 pub(super) fn read(text: &str) -> Result<FarLog, FarLogError> {
     let wire: Wire = serde_json::from_str(text)?;
     if wire.version != VERSION {
@@ -112,27 +121,23 @@ pub(super) fn read(text: &str) -> Result<FarLog, FarLogError> {
 
 fn unpack(stream: Stream, columns: &Columns) -> Result<Vec<FarPacket>, FarLogError> {
     let n = columns.sequence.len();
-    if columns.arrived.len() != n || columns.stayed.len() != n || columns.repaired.len() > n {
+    if columns.arrived.len() != n || columns.stayed.len() != n || columns.others.len() > n {
         return Err(FarLogError::Columns(stream));
     }
     let near = |instant: Option<i64>| {
         instant.filter(|it| (-FARTHEST..=FARTHEST).contains(it)).ok_or(FarLogError::Instant(stream))
     };
-    let mut repaired = columns.repaired.clone();
-    repaired.sort_unstable();
+    let others = columns.others.iter();
+    let others: HashMap<u16, _> = others.map(|&(number, asked, came, went)| (number, (asked, came, went))).collect();
     let (mut sequence, mut arrived) = (0_u16, 0_i64);
     let rows = columns.sequence.iter().zip(&columns.arrived).zip(&columns.stayed);
     rows.map(|((number, later), stayed)| {
         sequence = sequence.wrapping_add(*number);
         arrived = near(arrived.checked_add(*later))?;
         let left = stayed.map(|stayed| near(arrived.checked_add(stayed))).transpose()?;
-        Ok(FarPacket {
-            stream,
-            sequence,
-            arrived: arrived * MICROSECOND,
-            left: left.map(|left| left * MICROSECOND),
-            repaired: repaired.binary_search(&sequence).is_ok(),
-        })
+        let (asked, arrivals, sendings) = others.get(&sequence).copied().unwrap_or_else(|| once(left));
+        let (arrived, left) = (arrived * MICROSECOND, left.map(|left| left * MICROSECOND));
+        Ok(FarPacket { stream, sequence, arrived, left, asked, arrivals, sendings })
     })
     .collect()
 }
@@ -144,8 +149,11 @@ pub(super) fn fuzz(text: &str) {
     assert!(log.packets.len() <= MOST_PACKETS, "more packets than are read");
     let passages = |stream| {
         let of = log.packets.iter().filter(move |packet| packet.stream == stream);
-        of.map(|it| Passage { sequence: it.sequence, arrived: it.arrived, left: it.left, repaired: it.repaired })
-            .collect()
+        of.map(|packet| {
+            let &FarPacket { sequence, arrived, left, asked, arrivals, sendings, .. } = packet;
+            Passage { sequence, arrived, left, asked, arrivals, sendings }
+        })
+        .collect()
     };
     let again = Passages {
         packets: Stream::ALL.map(passages).to_vec(),
@@ -164,7 +172,8 @@ mod tests {
     use super::*;
 
     fn passage(sequence: u16, arrived: Nanos, stayed: Option<Nanos>) -> Passage {
-        Passage { sequence, arrived, left: stayed.map(|stayed| arrived + stayed), repaired: false }
+        let (asked, arrivals, sendings) = once(stayed);
+        Passage { sequence, arrived, left: stayed.map(|stayed| arrived + stayed), asked, arrivals, sendings }
     }
 
     #[test]
@@ -172,18 +181,18 @@ mod tests {
         let sound = vec![
             passage(65_534, 7_000_400, Some(85_300)),
             passage(65_535, 27_000_600, Some(-200)),
-            Passage { repaired: true, ..passage(1, 27_100_499, None) },
+            Passage { asked: true, arrivals: 3, ..passage(1, 27_100_499, None) },
+            Passage { sendings: 2, ..passage(2, 27_200_000, Some(1)) },
             passage(0, 90_000_000_000, Some(3_000_000_000)),
         ];
         let passages = Passages { packets: vec![sound, Vec::new()], unnoted: 3, overflow: 2 };
         let log = read(&write(&passages, -1234)).unwrap();
         assert_eq!((log.unnoted, log.dropped, log.clock_drift), (3, 2, -1234));
-        assert_eq!(log.packets.len(), 4);
+        assert_eq!(log.packets.len(), 5);
         for (read, written) in log.packets.iter().zip(&passages.packets[0]) {
-            assert_eq!(
-                (read.stream, read.sequence, read.repaired),
-                (Stream::Audio, written.sequence, written.repaired)
-            );
+            assert_eq!((read.stream, read.sequence), (Stream::Audio, written.sequence));
+            let passed = (written.asked, written.arrivals, written.sendings);
+            assert_eq!((read.asked, read.arrivals, read.sendings), passed);
             assert!((read.arrived - written.arrived).abs() <= 500, "{read:?} {written:?}");
             assert_eq!(read.left.is_some(), written.left.is_some());
             assert!(read.left.zip(written.left).is_none_or(|(read, written)| (read - written).abs() <= 500));
@@ -211,9 +220,9 @@ mod tests {
     #[test]
     fn what_no_far_end_writes_is_refused_with_the_reason() {
         let with = |audio: &str| format!(r#"{{"version":1,"unnoted":0,"dropped":0,"clock_drift":0,"audio":{audio}}}"#);
-        let columns = |sequence: &str, arrived: &str, stayed: &str, repaired: &str| {
+        let columns = |sequence: &str, arrived: &str, stayed: &str, others: &str| {
             with(&format!(
-                r#"{{"sequence":[{sequence}],"arrived":[{arrived}],"stayed":[{stayed}],"repaired":[{repaired}]}}"#
+                r#"{{"sequence":[{sequence}],"arrived":[{arrived}],"stayed":[{stayed}],"others":[{others}]}}"#
             ))
         };
         let many = |what: &str| vec![what; MOST_PACKETS + 1].join(",");
@@ -229,7 +238,9 @@ mod tests {
             (columns("", "", "", "").replace("\"version\":1", "\"version\":2"), "version 2, expected 1"),
             (columns("1,2", "1", "1", ""), "audio are not of one length"),
             (columns("1", "1", "", ""), "audio are not of one length"),
-            (columns("", "", "", "5"), "audio are not of one length"),
+            (columns("", "", "", "[5,true,1,1]"), "audio are not of one length"),
+            (columns("1", "1", "1", "1"), "not the JSON"),
+            (columns("1", "1", "1", "[1,true,-1,1]"), "not the JSON"),
             (columns(&many("1"), &many("1"), &many("1"), ""), "more than 20000 packets"),
             (columns("1,1", "9000000000000000000,9000000000000000000", "0,0", ""), "an instant of audio"),
             (columns("1", "1", "-9223372036854775808", ""), "an instant of audio"),

@@ -162,7 +162,9 @@ pub(super) fn reflected(length: i64, far: impl Fn(Nanos) -> Nanos, mut way: impl
             sequence: packet.sequence as u16,
             arrived: far(arrived),
             left: Some(far(arrived + stay)),
-            repaired: false,
+            asked: false,
+            arrivals: 1,
+            sendings: 1,
         });
         Some(arrived + stay + back? - sent)
     });

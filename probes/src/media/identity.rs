@@ -350,7 +350,7 @@ mod tests {
             let came = |packet: &&ReceivedPacket| packet.stream == Stream::Audio && packet.sequence == 5_000 + sequence;
             capture.received.iter().find(came).expect("it came").at
         };
-        let repeat = |sequence, at| Repeat { stream: Stream::Audio, sequence, at };
+        let repeat = |sequence, at| Repeat { stream: Stream::Audio, sequence, at, times: 1 };
         let repairs = Repairs {
             resent: vec![repeat(130, at(130) - MS), repeat(220, at(220) + MS)],
             requested: vec![repeat(5_250, at(250) - MS)],

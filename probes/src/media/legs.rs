@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::{
-    capture::{Capture, FarLog, FarPacket, FarSide, Nanos, Stream},
+    capture::{Capture, FarLog, FarPacket, FarSide, Nanos, Repairs, Repeat, Stream},
     host::is_step,
     identity::{Packet, class, packets},
     stats::{Sample, Stat, ratio, seconds},
@@ -34,40 +34,38 @@ const DOWNLINK: &str = "downlink";
 const FEWEST: usize = 50;
 
 /// A packet of ours that is counted, with what became of it on both ways.
-struct Passed {
+struct Passed<'a> {
     sent: Nanos,
-    /// At the far end.
-    far: Option<Far>,
+    /// How often it was sent.
+    sendings: usize,
+    /// What the far end noted of it; `None` if it never arrived there.
+    far: Option<&'a FarPacket>,
     /// When it was back; `None` if it never was.
     received: Option<Nanos>,
     /// It was back only after we had asked for it again.
     asked: bool,
+    /// How often it came back.
+    copies: usize,
 }
 
-#[derive(Clone, Copy)]
-struct Far {
-    arrived: Nanos,
-    left: Option<Nanos>,
-    /// It arrived only after it had been asked for again.
-    repaired: bool,
-}
-
-impl Passed {
-    /// Whether it arrived at the far end at the first attempt.
-    fn is_there(&self) -> bool {
-        self.far.is_some_and(|far| !far.repaired)
+/// A packet that came after it had been asked for may have been late, or its repeat. If as many came as were
+/// sent, none was lost.
+impl<'a> Passed<'a> {
+    /// What the far end noted of it, if it arrived there at the first attempt.
+    fn arrived(&self) -> Option<&'a FarPacket> {
+        self.far.filter(|far| !(far.asked && usize::from(far.arrivals) < self.sendings))
     }
 
-    /// Whether it was back at the first attempt. What was missing on the way there is missing here too,
-    /// and asked for in vain; that does not count.
-    fn is_back(&self) -> bool {
-        self.received.is_some() && !(self.asked && self.is_there())
+    /// When it left the far end, and was back at the first attempt.
+    fn returned(&self) -> Option<(Nanos, Nanos)> {
+        let far = self.far?;
+        let received = self.received.filter(|_| !(self.asked && self.copies < usize::from(far.sendings)))?;
+        Some((far.left?, received))
     }
 
     /// Seconds to the far end, by which its clock is ahead included; and when.
     fn there(&self) -> Option<Point> {
-        let far = self.far.filter(|far| !far.repaired)?;
-        Some(Point { at: seconds(self.sent), excess: between(self.sent, far.arrived) })
+        Some(Point { at: seconds(self.sent), excess: between(self.sent, self.arrived()?.arrived) })
     }
 
     /// Seconds at the far end.
@@ -77,8 +75,8 @@ impl Passed {
 
     /// Seconds back, less by what the far end's clock is ahead; and when.
     fn back(&self) -> Option<Point> {
-        let received = self.received.filter(|_| !self.asked)?;
-        Some(Point { at: seconds(received), excess: between(self.far?.left?, received) })
+        let (left, received) = self.returned()?;
+        Some(Point { at: seconds(received), excess: between(left, received) })
     }
 
     /// Seconds in the network, both ways together.
@@ -93,34 +91,37 @@ fn between(from: Nanos, to: Nanos) -> f64 {
 }
 
 /// The packets of steady sending of a stream that can be told from every other.
-fn passed(capture: &Capture, log: &FarLog, stream: Stream) -> Vec<Passed> {
+fn passed<'a>(capture: &Capture, log: &'a FarLog, stream: Stream) -> Vec<Passed<'a>> {
     if !matches!(class(capture, stream), Some(Class::Forward) | None) {
         return Vec::new();
     }
     let far = log.packets.iter().filter(|packet| packet.stream == stream);
     let far: HashMap<u16, &FarPacket> = far.map(|packet| (packet.sequence, packet)).collect();
-    let requested = capture.repairs.iter().flat_map(|repairs| &repairs.requested);
-    let requested = requested.filter(|repeat| repeat.stream == stream);
-    let requested: HashMap<u64, Nanos> = requested.map(|repeat| (repeat.sequence, repeat.at)).collect();
-    // How the far end numbers each packet, and how often it came: where its repeat came too, the first
-    // to come was the packet itself.
+    let repeats = |which: fn(&Repairs) -> &Vec<Repeat>| {
+        let repeats = capture.repairs.iter().flat_map(which).filter(move |repeat| repeat.stream == stream);
+        repeats.map(|repeat| (repeat.sequence, repeat)).collect::<HashMap<u64, &Repeat>>()
+    };
+    let (resent, requested) = (repeats(|repairs| &repairs.resent), repeats(|repairs| &repairs.requested));
+    // How the far end numbers each packet, and how often it came.
     let mut came: HashMap<u64, (u64, usize)> = HashMap::new();
     for packet in capture.received.iter().filter(|packet| packet.stream == stream) {
         came.entry(packet.hash).or_insert((packet.sequence, 0)).1 += 1;
     }
     let sent = capture.sent.iter().filter(|packet| packet.stream == stream && packet.unique);
-    let once: HashMap<u64, u64> = sent
-        .filter_map(|packet| {
-            let (number, copies) = came.get(&packet.hash)?;
-            (*copies == 1).then_some((packet.sequence, *number))
-        })
-        .collect();
+    let came: HashMap<u64, (u64, usize)> =
+        sent.filter_map(|packet| Some((packet.sequence, *came.get(&packet.hash)?))).collect();
     let passed = |packet: Packet| {
-        let far = far.get(&(packet.sequence as u16));
-        let far = far.map(|far| Far { arrived: far.arrived, left: far.left, repaired: far.repaired });
-        let asked = once.get(&packet.sequence).and_then(|number| requested.get(number));
-        let asked = asked.zip(packet.received).is_some_and(|(asked, received)| received >= *asked);
-        Passed { sent: packet.sent, far, received: packet.received, asked }
+        let again = resent.get(&packet.sequence).map_or(0, |repeat| usize::from(repeat.times));
+        let (number, copies) = came.get(&packet.sequence).copied().unwrap_or_default();
+        let asked = requested.get(&number).zip(packet.received);
+        Passed {
+            sent: packet.sent,
+            sendings: 1 + again,
+            far: far.get(&(packet.sequence as u16)).copied(),
+            received: packet.received,
+            asked: asked.is_some_and(|(asked, received)| received >= asked.at),
+            copies,
+        }
     };
     packets(capture, stream).unwrap_or_default().into_iter().map(passed).collect()
 }
@@ -134,15 +135,15 @@ pub(super) fn loss(capture: &Capture, stream: Stream) -> Option<Vec<Reading>> {
     if log.unnoted > 0 || packets.is_empty() {
         return None;
     }
-    let count = |which: &dyn Fn(&Passed) -> bool| packets.iter().filter(|packet| which(packet)).count() as u64;
-    let returned = |packet: &Passed| packet.far.is_some_and(|far| far.left.is_some());
+    let count = |which: &dyn Fn(&Passed<'_>) -> bool| packets.iter().filter(|packet| which(packet)).count() as u64;
+    let left = |packet: &Passed<'_>| packet.far.is_some_and(|far| far.left.is_some());
     let share = |leg, hits, n| {
         let reading = ratio(capture.ended_at, Metric::MediaReportedLoss, Some(stream), hits, n)?;
         Some(reading.with(Label::Leg, leg))
     };
-    let there = share(UPLINK, count(&|packet| !packet.is_there()), packets.len() as u64);
+    let there = share(UPLINK, count(&|packet| packet.arrived().is_none()), packets.len() as u64);
     let there = there.map(|it| if log.dropped > 0 { it.inconclusive(Reason::HostLimited) } else { it });
-    let back = share(DOWNLINK, count(&|packet| returned(packet) && !packet.is_back()), count(&returned));
+    let back = share(DOWNLINK, count(&|packet| left(packet) && packet.returned().is_none()), count(&left));
     Some([there, back].into_iter().flatten().collect())
 }
 
@@ -156,7 +157,7 @@ pub fn readings(capture: &Capture, log: &FarLog) -> (Vec<Reading>, Option<Failur
         return (Vec::new(), Some(Failure::new(Reason::ClockStep, detail)));
     }
     let ts = capture.ended_at;
-    let packets: Vec<Passed> = Stream::ALL.into_iter().flat_map(|stream| passed(capture, log, stream)).collect();
+    let packets: Vec<Passed<'_>> = Stream::ALL.into_iter().flat_map(|stream| passed(capture, log, stream)).collect();
     let stays: Sample = packets.iter().filter_map(Passed::stay).collect();
     let mut readings = stays.readings(ts, Metric::MediaReflectorDelay, None, &[Stat::P50, Stat::P95, Stat::P99]);
     let network: Sample = packets.iter().filter_map(Passed::network).collect();
@@ -201,7 +202,7 @@ fn of_leg(ts: DateTime<Utc>, leg: &str, delays: &Sample, uncertainty: f64) -> Ve
 mod tests {
     use super::*;
     use crate::media::{
-        capture::{ReceivedPacket, Repeat, SentPacket},
+        capture::{ReceivedPacket, SentPacket},
         fixture::{MS, SECOND, Way, reflected, value},
     };
 
@@ -325,28 +326,38 @@ mod tests {
     #[test]
     fn what_was_repaired_was_lost_on_the_leg_that_had_to_repeat_it() {
         let mut capture = reflected(10, fast, |_| (Some(20 * MS), MS, Some(20 * MS)));
-        let repaired = [("uplink", 101), ("downlink", 102), ("late", 103)];
-        for (which, sequence) in repaired {
+        // Of each packet: how often we sent it, it came there, was sent back, and was back. All were asked for
+        // by both, as what is missing there is missing here too, and all took a repeat's time.
+        for (sequence, sendings, arrivals, sent_back, copies) in [
+            // Lost there, and back.
+            (101, 2, 1, 1, 1),
+            (102, 1, 1, 2, 1),
+            // Late on both.
+            (103, 2, 2, 2, 2),
+            // Lost there, and back, and repeated more than once.
+            (104, 3, 2, 2, 2),
+            (105, 2, 2, 3, 2),
+        ] {
             let video = |packet: &&mut ReceivedPacket| packet.stream == Stream::Video;
             let packet = capture.received.iter_mut().filter(video).find(|packet| packet.sequence == 5_000 + sequence);
             let packet = packet.expect("it came");
             packet.at += 100 * MS;
-            let asked = Repeat { stream: Stream::Video, sequence: packet.sequence, at: packet.at - 60 * MS };
-            // What is missing there is missing here too, and is asked for by both.
-            capture.repairs.as_mut().expect("known").requested.push(asked);
-            // It was late and no more: the repeat that was asked for came as well.
+            let again = |sequence, at, times| Repeat { stream: Stream::Video, sequence, at, times };
+            let repairs = capture.repairs.as_mut().expect("known");
+            repairs.requested.push(again(packet.sequence, packet.at - 60 * MS, 1));
+            repairs.resent.extend((sendings > 1).then(|| again(sequence, packet.at - 80 * MS, sendings - 1)));
             let copy = ReceivedPacket { at: packet.at + 30 * MS, ..packet.clone() };
-            capture.received.extend((which == "late").then_some(copy));
+            capture.received.extend(vec![copy; copies - 1]);
             let far = log(&mut capture).packets.iter_mut().filter(|packet| packet.stream == Stream::Video);
             let far = far.into_iter().find(|packet| u64::from(packet.sequence) == sequence).expect("it arrived");
-            far.repaired = which == "uplink";
+            (far.asked, far.arrivals, far.sendings) = (true, arrivals, sent_back);
         }
-        assert_eq!(lost(&capture, "uplink", Stream::Video), (1, 900));
-        assert_eq!(lost(&capture, "downlink", Stream::Video), (1, 900));
+        assert_eq!(lost(&capture, "uplink", Stream::Video), (2, 900));
+        assert_eq!(lost(&capture, "downlink", Stream::Video), (2, 900));
         // Nor is a repeat's time that of the way.
         let (readings, _) = read(&capture);
         let count = |metric| readings.iter().find(|reading| reading.metric == metric).map(|reading| reading.n);
-        assert_eq!(count(Metric::MediaNetworkRoundTrip), Some(1400 - 2));
+        assert_eq!(count(Metric::MediaNetworkRoundTrip), Some(1400 - 4));
         near(value(&readings, Metric::MediaOneWayDelayVariation, &["uplink", "p95"]), 0.0, 1e-5);
     }
 
@@ -401,7 +412,8 @@ mod tests {
             let mut capture = reflected(2, fast, |_| (Some(MS), MS, Some(MS)));
             for packet in &mut log(&mut capture).packets {
                 (packet.arrived, packet.left) = (random.i64(..), random.bool().then(|| random.i64(..)));
-                (packet.sequence, packet.repaired) = (random.u16(..), random.bool());
+                (packet.sequence, packet.asked) = (random.u16(..), random.bool());
+                (packet.arrivals, packet.sendings) = (random.u16(..), random.u16(..));
             }
             let readings = read(&capture).0.into_iter().chain(loss(&capture, Stream::Audio).unwrap_or_default());
             for reading in readings {

@@ -84,11 +84,16 @@ impl Call<'_> {
         let resent = sent.iter().filter_map(|packet| {
             let SentPacket { stream, sequence, .. } = *packet;
             let id = PacketId { ssrc: self.ssrcs[stream as usize], sequence: sequence as u16 };
-            Some(Repeat { stream, sequence, at: self.log.sent_again(id)? })
+            Some(Repeat {
+                stream,
+                sequence,
+                at: self.log.sent_again(id)?,
+                times: self.log.sendings(id).saturating_sub(1),
+            })
         });
         let requested = heard.packets.iter().filter_map(|(id, packet)| {
             let ReceivedPacket { stream, sequence, .. } = *packet;
-            Some(Repeat { stream, sequence, at: self.log.requested(*id)? })
+            Some(Repeat { stream, sequence, at: self.log.requested(*id)?, times: 1 })
         });
         Repairs { resent: resent.collect(), requested: requested.collect() }
     }

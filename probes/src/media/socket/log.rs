@@ -1,7 +1,7 @@
 //! When each packet of a call passed our socket.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -43,6 +43,7 @@ struct Tables {
 struct Departures {
     first: Nanos,
     again: Option<Nanos>,
+    times: u16,
 }
 
 /// The arrival of one packet: SRTP hands on the first only, and drops the others as replays.
@@ -96,7 +97,11 @@ pub(crate) struct Passage {
     /// Right before the system call that first sent it on; `None` if nothing did.
     pub(crate) left: Option<Nanos>,
     /// It came only after we had asked for it again.
-    pub(crate) repaired: bool,
+    pub(crate) asked: bool,
+    /// How often it came.
+    pub(crate) arrivals: u16,
+    /// How often it was sent on.
+    pub(crate) sendings: u16,
 }
 
 /// What passed of a call.
@@ -131,8 +136,11 @@ impl Log {
         let Datagram::Rtp(id) = classify(bytes) else { return };
         let mut tables = self.tables();
         if tables.sent.len() < self.most {
-            let first = Departures { first: at, again: None };
-            let again = |sent: &mut Departures| sent.again = sent.again.or(Some(at));
+            let first = Departures { first: at, again: None, times: 1 };
+            let again = |sent: &mut Departures| {
+                sent.again = sent.again.or(Some(at));
+                sent.times = sent.times.saturating_add(1);
+            };
             tables.sent.entry(id).and_modify(again).or_insert(first);
         }
     }
@@ -182,6 +190,11 @@ impl Log {
         self.tables().sent.get(&id)?.again
     }
 
+    /// How often a packet was sent.
+    pub(crate) fn sendings(&self, id: PacketId) -> u16 {
+        self.tables().sent.get(&id).map_or(0, |sent| sent.times)
+    }
+
     /// Notes that we ask for a packet again.
     pub(crate) fn requesting(&self, id: PacketId) {
         let at = self.clock.now();
@@ -207,19 +220,24 @@ impl Log {
     /// What passed of `sources`; of none there are no packets.
     pub(crate) fn passages(&self, sources: &[Option<Source>]) -> Passages {
         let tables = self.tables();
-        let repeated: HashSet<PacketId> = tables.repeats.iter().map(|(id, _)| *id).collect();
+        let mut repeats: HashMap<PacketId, u16> = HashMap::new();
+        for (id, _) in &tables.repeats {
+            let count = repeats.entry(*id).or_default();
+            *count = count.saturating_add(1);
+        }
         let of = |source: &Option<Source>| {
             let Some(source) = source else { return Vec::new() };
             let ours = tables.received.iter().filter(|(id, _)| id.ssrc == source.came);
             let mut packets: Vec<Passage> = ours
                 .map(|(id, arrival)| {
-                    let asked = tables.requested.get(id).is_some_and(|asked| *asked < arrival.first);
+                    let sent = tables.sent.get(&PacketId { ssrc: source.went, ..*id });
                     Passage {
                         sequence: id.sequence,
                         arrived: arrival.first,
-                        left: tables.sent.get(&PacketId { ssrc: source.went, ..*id }).map(|sent| sent.first),
-                        // The repeat comes too where the packet itself was only late.
-                        repaired: asked && !repeated.contains(id),
+                        left: sent.map(|sent| sent.first),
+                        asked: tables.requested.get(id).is_some_and(|asked| *asked < arrival.first),
+                        arrivals: repeats.get(id).copied().unwrap_or(0).saturating_add(1),
+                        sendings: sent.map_or(0, |sent| sent.times),
                     }
                 })
                 .collect();
@@ -277,6 +295,7 @@ mod tests {
         log.overflowed(2);
         assert_eq!(log.sent(id(1)), Some(10));
         assert_eq!((log.sent_again(id(1)), log.sent_again(id(2))), (Some(20), None));
+        assert_eq!((log.sendings(id(1)), log.sendings(id(2))), (2, 0));
         assert_eq!(log.sent(id(2)), None);
         assert_eq!(log.take(id(1)), Some(30));
         assert_eq!(log.take(id(9)), None);
@@ -330,13 +349,20 @@ mod tests {
         log.sending(&of(1, 77), 16);
         log.sending(&of(3, 77), year + 8);
         log.sending(&of(2, 5), 1);
-        let passed = |sequence, arrived, left, repaired| Passage { sequence, arrived, left, repaired };
+        let passed = |sequence, arrived, left, (asked, arrivals, sendings)| Passage {
+            sequence,
+            arrived,
+            left,
+            asked,
+            arrivals,
+            sendings,
+        };
         let passages = log.passages(&[Some(Source { came: 5, went: 77 }), Some(Source { came: 8, went: 78 }), None]);
         let expected = vec![
-            passed(9, 1, None, false),
-            passed(1, 10, Some(15), false),
-            passed(3, year + 3, Some(year + 8), false),
-            passed(2, year + 20, None, true),
+            passed(9, 1, None, (false, 1, 0)),
+            passed(1, 10, Some(15), (false, 1, 2)),
+            passed(3, year + 3, Some(year + 8), (true, 2, 1)),
+            passed(2, year + 20, None, (true, 1, 0)),
         ];
         assert_eq!(passages, Passages { packets: vec![expected, Vec::new(), Vec::new()], unnoted: 2, overflow: 2 });
         log.arrived(&of(9, 5), 2);
