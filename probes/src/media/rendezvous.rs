@@ -205,6 +205,7 @@ impl Rendezvous {
 /// For the fuzz target `descriptions`.
 #[cfg(feature = "fuzz")]
 pub(crate) fn fuzz(text: &str) {
+    let _ = sdp::without_pictures(text);
     for receives in [false, true] {
         for pictures in [false, true] {
             if let Ok(plain) = sdp::plain(text, receives, pictures) {

@@ -109,6 +109,26 @@ pub(super) fn plain(text: &str, receives: bool, pictures: bool) -> Result<Plain,
     if bundled || !pictures { Ok(Plain { sdp, payload_types }) } else { Err(SdpError::NotBundled) }
 }
 
+/// An answer without the pictures that nobody asked for: Janus's streams answer with all they have.
+pub(super) fn without_pictures(answer: &str) -> String {
+    let lines: Vec<&str> = answer.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let (dropped, kept): (Vec<&[&str]>, Vec<&[&str]>) = sections(&lines)
+        .into_iter()
+        .partition(|section| section.first().is_some_and(|head| head.starts_with("m=video ")));
+    let mids: Vec<&str> = dropped.into_iter().filter_map(|section| value(section, "mid")).collect();
+    let mut sdp = String::new();
+    for line in kept.into_iter().flatten() {
+        match line.strip_prefix("a=group:BUNDLE ") {
+            Some(group) => {
+                let group: Vec<&str> = group.split_ascii_whitespace().filter(|mid| !mids.contains(mid)).collect();
+                push(&mut sdp, &format!("a=group:BUNDLE {}", group.join(" ")));
+            }
+            None => push(&mut sdp, line),
+        }
+    }
+    sdp
+}
+
 /// The session's lines, then those of each media section.
 fn sections<'a, 'b>(lines: &'b [&'a str]) -> Vec<&'b [&'a str]> {
     let starts = lines.iter().enumerate().filter(|(_, line)| line.starts_with("m=")).map(|(i, _)| i);
@@ -316,7 +336,14 @@ mod tests {
         assert!(!found.sdp.contains("m=video") && found.sdp.contains("a=ssrc:11 cname:far"), "{}", found.sdp);
         assert!(plain(&sound.replace("a=group:BUNDLE 0\n", ""), true, false).is_ok(), "nothing to bundle");
         assert_eq!(plain(sound, true, true), Err(SdpError::Missing(Stream::Video)));
-        // Pictures that a server offers all the same are for the connection to refuse.
+        // Pictures that a server answers with all the same are taken out, and the rest is left alone.
+        let mut expected: String = sound.lines().map(|line| format!("{line}\r\n")).collect();
+        assert_eq!(without_pictures(&answer()), expected);
+        assert_eq!(without_pictures(sound), expected);
+        expected = expected.replace("BUNDLE 0", "BUNDLE 0 data");
+        assert_eq!(without_pictures(&answer().replace("BUNDLE 0 1", "BUNDLE 0 1 data")), expected);
+        assert_eq!(without_pictures(""), "");
+        // Those that it offers are for the connection to refuse.
         let found = plain(&session, true, false).unwrap();
         assert!(found.sdp.ends_with(&video.replace('\n', "\r\n")), "{}", found.sdp);
         assert_eq!(plain(video, true, false), Err(SdpError::NoSdp));

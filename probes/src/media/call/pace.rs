@@ -164,10 +164,22 @@ impl Sources {
             Some(format) => {
                 let mut pictures = PictureSource::new(format, stream_number, pictures)?;
                 plan = bounded(config, link, pictures.cost()?);
-                plan.picture.map(|format| pictures.in_format(format)).transpose()?
+                let pictures = plan.picture.map(|format| pictures.in_format(format)).transpose()?;
+                hand_back();
+                pictures
             }
         };
         Ok((Self { sound: SoundSource::new(&plan, sound)?, pictures, stream_number }, plan))
+    }
+}
+
+/// Gives the system back what the trial took: the threads of the call would not use it again.
+fn hand_back() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "the allocator is C's")]
+    // SAFETY: malloc_trim may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -174,12 +174,13 @@ impl Elsewhere {
                 Err(refusal) => return Err(refusal.failure),
             }
         };
+        let pictures = has_pictures(&offer);
         let (text, is_offer, servers) = match reply {
+            Reply::Answer { sdp, servers } if !pictures => (sdp::without_pictures(&sdp), false, servers),
             Reply::Answer { sdp, servers } => (sdp, false, servers),
             Reply::Offer { sdp, servers } => (sdp, true, servers),
         };
-        let plain = sdp::plain(&text, leg.receives(), has_pictures(&offer))
-            .map_err(|error| failed(Reason::Signalling, &error))?;
+        let plain = sdp::plain(&text, leg.receives(), pictures).map_err(|error| failed(Reason::Signalling, &error))?;
         Ok(Described { sdp: plain.sdp, payload_types: plain.payload_types, is_offer, servers })
     }
 
