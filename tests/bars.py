@@ -177,7 +177,7 @@ def peer(name, *arguments, port):
 
 
 def light_call():
-    """CPU of a light call of the default length, as a share of one core, and its readings."""
+    """CPU of a light call of the default length, as a share of one core."""
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder, "bellwether.toml")
         config.write_text("")
