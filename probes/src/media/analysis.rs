@@ -1,7 +1,7 @@
 //! From a capture to readings: all analyses of one call, and whether they may be judged.
 //!
 //! The gates, in order:
-//! 1. **Run.** If the p99 of the 5 ms timer's lateness is above 5 ms, or the p95 of the sender's is
+//! 1. **Run.** If the p99 of the timer's lateness is above 5 ms, or the p95 of the sender's is
 //!    above its least (encoding) by 5 ms for sound or 15 ms for pictures, if anything was dropped on
 //!    this box or a twentieth was never sent, the run is `host_limited`; if
 //!    the wall clock, from which kernel stamps are converted, jumped by more than 0.2 ms beside the

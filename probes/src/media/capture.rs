@@ -335,7 +335,8 @@ pub struct Capture {
     /// both.
     #[serde(default)]
     pub round_trips_downlink: Option<Vec<f64>>,
-    /// How late a periodic timer of 5 ms fired, each time, in nanoseconds.
+    /// How late a periodic timer fired, each time, in nanoseconds: of 5 ms, or of 10 ms in a call of sound
+    /// alone.
     pub overshoots: Vec<Nanos>,
     /// Wall clock minus monotonic clock at the end, less the same at the start, in nanoseconds.
     pub clock_drift: Nanos,

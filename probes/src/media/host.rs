@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Metric, Reading, Reason};
 
-/// Largest p99 of the lateness of the 5 ms timer, in seconds. On two cores a timer thread stays
+/// Largest p99 of the lateness of the timer, in seconds. On two cores a timer thread stays
 /// below 1 ms idle and with one core taken, and is above 10 ms once both are.
 const OVERSHOOT: f64 = 0.005;
 /// Largest p95 of the lateness of sending above the least of the same stream, in seconds. The least
