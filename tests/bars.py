@@ -25,21 +25,13 @@ import urllib.request
 
 from daemon import Daemon, wait_for
 from proc import children, cpu, status
+from promised import bar, end
 
 BINARY = pathlib.Path(sys.argv[1]).resolve()
 # What all figures of calls are of, whatever the default.
 LENGTH = 'duration = "8 s"\n'
 IDLE, RUNS = 60, 20
 NO_VOICE = "[probe.voice]\nenabled = false\n"
-missed = []
-
-
-def bar(name, value, text, good):
-    """One line of the table; `good` is None where the figure is only printed."""
-    mark = "" if good is None else "reached" if good else "MISSED"
-    if good is False:
-        missed.append(name)
-    print(f"{name:58}{value:>16}  {text:28}{mark}", flush=True)
 
 
 # calls
@@ -231,8 +223,7 @@ def main():
     parts = sys.argv[2:] or ["cost", "calls"]
     for part in parts:
         {"calls": calls, "cost": cost}[part]()
-    print(f"bars missed: {', '.join(missed) or 'none'}")
-    sys.exit(1 if missed else 0)
+    end()
 
 
 main()

@@ -27,6 +27,7 @@ sys.path.append(str(HERE / "peers"))
 
 from front import Server
 from proc import cpu, memory, tree
+from promised import bar, end
 
 BINARY = pathlib.Path(sys.argv[1]).resolve()
 SECONDS, VIDEO, AUDIO = 20, 500_000, 32_000
@@ -38,15 +39,6 @@ audio_bits_per_second = {AUDIO}
 """
 # How often memory is read, in seconds, and after how many a program is given up.
 PAUSE, LIMIT = 0.5, 90
-missed = []
-
-
-def bar(name, value, text, good):
-    """One line of the table; `good` is None where the figure is only printed."""
-    mark = "" if good is None else "reached" if good else "MISSED"
-    if good is False:
-        missed.append(name)
-    print(f"{name:58}{value:>16}  {text:28}{mark}", flush=True)
 
 
 # watching
@@ -326,8 +318,7 @@ def main():
         bar("light: child: resident, proportional", shown(light.others), "", None)
     with tempfile.TemporaryDirectory(prefix="bellwether-beside-") as folder:
         analysis(pathlib.Path(folder))
-    print(f"bars missed: {', '.join(missed) or 'none'}")
-    sys.exit(1 if missed else 0)
+    end()
 
 
 main()

@@ -231,21 +231,9 @@ fn low_pass() -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::sound::{BLOCK, Source, is_up},
+        super::sound::{BLOCK, is_up, sound},
         *,
     };
-
-    /// `blocks` blocks of the test sound.
-    fn sound(blocks: u64) -> Vec<f32> {
-        let mut source = Source::new(fastrand::Rng::with_seed(7));
-        let mut block = [0.0; BLOCK];
-        let mut samples = Vec::new();
-        for index in 0..blocks {
-            source.block(index, &mut block);
-            samples.extend_from_slice(&block);
-        }
-        samples
-    }
 
     fn find(samples: &[f32], first: u64) -> Vec<Found> {
         let mut finder = Finder::new();

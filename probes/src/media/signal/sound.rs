@@ -116,21 +116,22 @@ fn level(dbfs: f32) -> f32 {
     10.0_f32.powf(dbfs / 20.0)
 }
 
+/// `blocks` blocks of the test sound.
+#[cfg(test)]
+pub(super) fn sound(blocks: u64) -> Vec<f32> {
+    let mut source = Source::new(fastrand::Rng::with_seed(7));
+    let mut block = [0.0; BLOCK];
+    let mut samples = Vec::new();
+    for index in 0..blocks {
+        source.block(index, &mut block);
+        samples.extend_from_slice(&block);
+    }
+    samples
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// `blocks` blocks of the test sound.
-    fn sound(blocks: u64) -> Vec<f32> {
-        let mut source = Source::new(fastrand::Rng::with_seed(7));
-        let mut block = [0.0; BLOCK];
-        let mut samples = Vec::new();
-        for index in 0..blocks {
-            source.block(index, &mut block);
-            samples.extend_from_slice(&block);
-        }
-        samples
-    }
 
     fn rms(samples: &[f32]) -> f64 {
         (samples.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / samples.len() as f64).sqrt()
