@@ -250,9 +250,8 @@ def own_changes(found, stream, pairs, back):
     return truth.mean(abs(b - a) for a, b in zip(known, known[1:]) if a is not None and b is not None)
 
 
-def media(row, found, capture, way, decoding):
-    """Delay of sound and picture, skew, freezes. What decoding takes is known from the first path, which has
-    no impairment; it is returned."""
+def media(row, found, capture, way):
+    """Delay of sound and picture, skew, freezes."""
     sound = truth.sound(capture, way)
     row.near("sound delay p50", truth.quantile([delay for delay, _ in sound.values()], 0.5),
              value(found, "media_audio_delay", "p50"), 1)
@@ -260,13 +259,8 @@ def media(row, found, capture, way, decoding):
     all_pictures = truth.pictures(capture, way)
     pictures = [picture for picture in all_pictures
                 if picture.counter in whole and picture.captured >= capture["media_start"]]
-    p50 = truth.quantile([picture.whole_way for picture in pictures], 0.5)
-    read = value(found, "media_video_delay", "p50")
-    if decoding is None and p50 is not None and read is not None and not row.void:
-        decoding = read - p50
-        print(f"  decoding takes {decoding * 1e3:.3f} ms: picture delay beyond the way, here, and the reference below")
-    else:
-        row.near("picture delay p50", None if None in (p50, decoding) else p50 + decoding, read, 2)
+    row.near("picture delay p50", truth.quantile([picture.whole_way for picture in pictures], 0.5),
+             value(found, "media_video_delay", "p50"), 2)
     lead = (truth.quantile([picture.way for picture in pictures], 0.5) or 0) - (
         truth.quantile([taken for _, taken in sound.values()], 0.5) or 0)
     row.near("skew", lead, value(found, "media_skew"), 5)
@@ -285,10 +279,9 @@ def media(row, found, capture, way, decoding):
     bar = max(count, 1) * 500 / capture["frame_rate"]
     row.line("time frozen", frozen * 1e3, read, "ms", f"±{bar:.1f} ms",
              read is not None and shortest * 1e3 - bar <= read <= longest * 1e3 + bar)
-    return decoding
 
 
-def judge(name, plan, decoding):
+def judge(name, plan):
     with tempfile.TemporaryDirectory(prefix="bellwether-bench-") as folder:
         found, capture, log = call(plan, pathlib.Path(folder))
     run = found["runs"][0]
@@ -297,7 +290,7 @@ def judge(name, plan, decoding):
     row = Row(name, void)
     if run["failure"] or capture is None:
         row.exact("the call", "made", str(run["failure"]))
-        return void, decoding
+        return void
     sent = [packet for packet in capture["sent"] if packet["at"] is not None]
     seen = sum((packet["stream"], packet["sequence"] & 0xFFFF) in way for packet in sent)
     # ICE that found a way past the relay would measure a path without impairment, and well.
@@ -310,7 +303,8 @@ def judge(name, plan, decoding):
           f"max {max(late):.3f} ms after they were due")
     packets(row, found, capture, way)
     legs(row, found, capture, log)
-    return void, media(row, found, capture, way, decoding)
+    media(row, found, capture, way)
+    return void
 
 
 def main():
@@ -324,9 +318,9 @@ def main():
     print(f"load {os.getloadavg()[0]:.1f} at the start, scheduling {turns}, nice {os.nice(0)}, session's nice {session}")
     print(f"calls of {LENGTH} s, seed {SEED}; * taken from the capture by this judge, as there is no reading yet")
     print(f"{'impairment':30}{'reading':34}{'truth':>12}{'read':>12}{'diff.':>10}     {'bar':20}")
-    voids, decoding = [], None
+    voids = []
     for name in asked:
-        void, decoding = judge(name, IMPAIRMENTS[name], decoding)
+        void = judge(name, IMPAIRMENTS[name])
         if void:
             voids.append(name)
     print(f"{len(asked)} impairments, {lines} lines; void: {', '.join(voids) or 'none'}")

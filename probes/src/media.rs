@@ -21,6 +21,7 @@ pub mod capture;
 mod clock;
 mod codec;
 mod config;
+mod course;
 pub mod delay;
 mod far_end;
 mod far_log;

@@ -7,7 +7,8 @@ use std::collections::{HashMap, HashSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    capture::{Capture, Nanos, ReceivedPacket, Repairs, Repeat, SentPacket, Stream},
+    capture::{Capture, FarSide, Nanos, ReceivedPacket, Repairs, Repeat, SentPacket, Stream},
+    course::{Course, courses},
     stats::{Sample, Stat, seconds},
 };
 use crate::Class;
@@ -23,8 +24,8 @@ pub(super) enum Fate {
     InOrder,
     /// It came back behind a newer one (RFC 4737 type-P-reordered), and is no repeat.
     Reordered,
-    /// It came back after it had been sent again, or asked for again; where that is not known, so long
-    /// after a newer one that it must have been.
+    /// It came back after it had been sent again, or asked for again, and the far end did not note that this
+    /// was in vain; where repeats are not known, so long after a newer one that it must be one.
     Repaired,
     /// It never came back.
     Lost,
@@ -69,7 +70,15 @@ pub(super) fn packets(capture: &Capture, stream: Stream) -> Option<Vec<Packet>> 
         // Which picture a repeat was part of is not known.
         Some(Class::Repacketise) => (pictures(capture), false),
         // Of nothing at all all is lost.
-        Some(Class::Forward) | None => (single(capture, stream), capture.repairs.is_some()),
+        Some(Class::Forward) | None => {
+            let (mut sent, received) = single(capture, stream);
+            if let Some(FarSide::Noted(log)) = &capture.far_side {
+                let courses = courses(capture, log, stream);
+                let whole = |item: &Item| courses.get(&item.sequence).is_some_and(Course::is_whole);
+                sent.iter_mut().for_each(|item| item.whole = whole(item));
+            }
+            ((sent, received), capture.repairs.is_some())
+        }
     };
     Some(follow(capture, stream, &sent, received, known))
 }
@@ -111,6 +120,8 @@ struct Item {
     at: Option<Nanos>,
     /// When it was first sent again, or asked for again.
     repeat: Option<Nanos>,
+    /// Whether it is known to have been there and back at the first attempt, whoever asked for it.
+    whole: bool,
 }
 
 /// Packets that were sent, and received.
@@ -122,14 +133,14 @@ fn single(capture: &Capture, stream: Stream) -> (Vec<Item>, Vec<Item>) {
     let (resent, requested) = (of(|repairs| &repairs.resent), of(|repairs| &repairs.requested));
     let sent = capture.sent.iter().filter(|packet| packet.stream == stream).map(|packet| {
         let SentPacket { hash, unique, sequence, at, .. } = *packet;
-        Item { hash, unique, sequence, at, repeat: resent.get(&sequence).copied() }
+        Item { hash, unique, sequence, at, repeat: resent.get(&sequence).copied(), whole: false }
     });
     // A packet without payload only probes or pads.
     let empty = xxh3_64(&[]);
     let received = capture.received.iter().filter(|packet| packet.stream == stream && packet.hash != empty);
     let received = received.map(|packet| {
         let ReceivedPacket { hash, sequence, at, .. } = *packet;
-        Item { hash, unique: true, sequence, at: Some(at), repeat: requested.get(&sequence).copied() }
+        Item { hash, unique: true, sequence, at: Some(at), repeat: requested.get(&sequence).copied(), whole: false }
     });
     (sent.collect(), received.collect())
 }
@@ -139,7 +150,7 @@ fn pictures(capture: &Capture) -> (Vec<Item>, Vec<Item>) {
     let last = last_packets(capture);
     let sent = capture.frames_sent.iter().filter_map(|frame| {
         let at = last(frame.captured).map(|(_, at)| at);
-        Some(Item { hash: frame.hash?, unique: true, sequence: frame.counter, at, repeat: None })
+        Some(Item { hash: frame.hash?, unique: true, sequence: frame.counter, at, repeat: None, whole: false })
     });
     let received = capture.frames_received.iter().map(|frame| Item {
         hash: frame.hash,
@@ -147,6 +158,7 @@ fn pictures(capture: &Capture) -> (Vec<Item>, Vec<Item>) {
         sequence: 0,
         at: Some(frame.completed),
         repeat: None,
+        whole: false,
     });
     (sent.collect(), received.collect())
 }
@@ -206,7 +218,7 @@ fn follow(capture: &Capture, stream: Stream, sent: &[Item], mut received: Vec<It
             newest.push((sequence, at, place));
         }
         let late = overtaken.is_some_and(|(_, since, _)| at - since > patience);
-        let repaired = if known { repeated } else { late };
+        let repaired = !sent[i].whole && if known { repeated } else { late };
         let (fate, extent) = match overtaken {
             _ if repaired => (Fate::Repaired, 0),
             None => (Fate::InOrder, 0),

@@ -5,18 +5,17 @@
 //! box, and how long the network took for both ways together. The delay of one way needs both clocks. No
 //! packet takes less than no time, so every packet there says that the other clock is ahead by at most so
 //! much, every packet back that it is ahead by at least so much; a clock that goes at a constant rate is a
-//! straight line between the two. The line taken lies where the room above and below it is greatest, which
-//! removes offset and skew; how far the true one can be from it is [`Metric::MediaClockUncertainty`]. That
-//! is half of the smallest round trip of the network where packets of least delay come throughout the call,
+//! straight line between the two. The line taken lies where the room above and below it is greatest, and as
+//! level as chance allows, which removes offset and skew; how far the true one can be from it is
+//! [`Metric::MediaClockUncertainty`]. That is half of the smallest round trip of the network where packets of least delay come throughout the call,
 //! and more where they do not. So a constant delay of one way cannot be told from one of the other; but how
 //! delays *vary* on a way is free of the offset.
-
-use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    capture::{Capture, FarLog, FarPacket, FarSide, Nanos, Repairs, Repeat, Stream},
+    capture::{Capture, FarLog, FarSide, Nanos, Stream},
+    course::{Course, courses},
     host::is_step,
     identity::{Packet, class, packets},
     stats::{Sample, Stat, ratio, seconds},
@@ -36,46 +35,23 @@ const FEWEST: usize = 50;
 /// A packet of ours that is counted, with what became of it on both ways.
 struct Passed<'a> {
     sent: Nanos,
-    /// How often it was sent.
-    sendings: usize,
-    /// What the far end noted of it; `None` if it never arrived there.
-    far: Option<&'a FarPacket>,
-    /// When it was back; `None` if it never was.
-    received: Option<Nanos>,
-    /// It was back only after we had asked for it again.
-    asked: bool,
-    /// How often it came back.
-    copies: usize,
+    course: Course<'a>,
 }
 
-/// A packet that came after it had been asked for may have been late, or its repeat. If as many came as were
-/// sent, none was lost.
-impl<'a> Passed<'a> {
-    /// What the far end noted of it, if it arrived there at the first attempt.
-    fn arrived(&self) -> Option<&'a FarPacket> {
-        self.far.filter(|far| !(far.asked && usize::from(far.arrivals) < self.sendings))
-    }
-
-    /// When it left the far end, and was back at the first attempt.
-    fn returned(&self) -> Option<(Nanos, Nanos)> {
-        let far = self.far?;
-        let received = self.received.filter(|_| !(self.asked && self.copies < usize::from(far.sendings)))?;
-        Some((far.left?, received))
-    }
-
+impl Passed<'_> {
     /// Seconds to the far end, by which its clock is ahead included; and when.
     fn there(&self) -> Option<Point> {
-        Some(Point { at: seconds(self.sent), excess: between(self.sent, self.arrived()?.arrived) })
+        Some(Point { at: seconds(self.sent), excess: between(self.sent, self.course.arrived()?.arrived) })
     }
 
     /// Seconds at the far end.
     fn stay(&self) -> Option<f64> {
-        self.far.and_then(|far| Some(between(far.arrived, far.left?)))
+        self.course.far.and_then(|far| Some(between(far.arrived, far.left?)))
     }
 
     /// Seconds back, less by what the far end's clock is ahead; and when.
     fn back(&self) -> Option<Point> {
-        let (left, received) = self.returned()?;
+        let (left, received) = self.course.returned()?;
         Some(Point { at: seconds(received), excess: between(left, received) })
     }
 
@@ -95,35 +71,9 @@ fn passed<'a>(capture: &Capture, log: &'a FarLog, stream: Stream) -> Vec<Passed<
     if !matches!(class(capture, stream), Some(Class::Forward) | None) {
         return Vec::new();
     }
-    let far = log.packets.iter().filter(|packet| packet.stream == stream);
-    let far: HashMap<u16, &FarPacket> = far.map(|packet| (packet.sequence, packet)).collect();
-    let repeats = |which: fn(&Repairs) -> &Vec<Repeat>| {
-        let repeats = capture.repairs.iter().flat_map(which).filter(move |repeat| repeat.stream == stream);
-        repeats.map(|repeat| (repeat.sequence, repeat)).collect::<HashMap<u64, &Repeat>>()
-    };
-    let (resent, requested) = (repeats(|repairs| &repairs.resent), repeats(|repairs| &repairs.requested));
-    // How the far end numbers each packet, and how often it came.
-    let mut came: HashMap<u64, (u64, usize)> = HashMap::new();
-    for packet in capture.received.iter().filter(|packet| packet.stream == stream) {
-        came.entry(packet.hash).or_insert((packet.sequence, 0)).1 += 1;
-    }
-    let sent = capture.sent.iter().filter(|packet| packet.stream == stream && packet.unique);
-    let came: HashMap<u64, (u64, usize)> =
-        sent.filter_map(|packet| Some((packet.sequence, *came.get(&packet.hash)?))).collect();
-    let passed = |packet: Packet| {
-        let again = resent.get(&packet.sequence).map_or(0, |repeat| usize::from(repeat.times));
-        let (number, copies) = came.get(&packet.sequence).copied().unwrap_or_default();
-        let asked = requested.get(&number).zip(packet.received);
-        Passed {
-            sent: packet.sent,
-            sendings: 1 + again,
-            far: far.get(&(packet.sequence as u16)).copied(),
-            received: packet.received,
-            asked: asked.is_some_and(|(asked, received)| received >= asked.at),
-            copies,
-        }
-    };
-    packets(capture, stream).unwrap_or_default().into_iter().map(passed).collect()
+    let courses = courses(capture, log, stream);
+    let passed = |packet: Packet| Some(Passed { sent: packet.sent, course: *courses.get(&packet.sequence)? });
+    packets(capture, stream).unwrap_or_default().into_iter().filter_map(passed).collect()
 }
 
 /// Loss of a stream by leg, before repair, packet by packet: there what never arrived, or only when it had
@@ -136,14 +86,14 @@ pub(super) fn loss(capture: &Capture, stream: Stream) -> Option<Vec<Reading>> {
         return None;
     }
     let count = |which: &dyn Fn(&Passed<'_>) -> bool| packets.iter().filter(|packet| which(packet)).count() as u64;
-    let left = |packet: &Passed<'_>| packet.far.is_some_and(|far| far.left.is_some());
+    let left = |packet: &Passed<'_>| packet.course.far.is_some_and(|far| far.left.is_some());
     let share = |leg, hits, n| {
         let reading = ratio(capture.ended_at, Metric::MediaReportedLoss, Some(stream), hits, n)?;
         Some(reading.with(Label::Leg, leg))
     };
-    let there = share(UPLINK, count(&|packet| packet.arrived().is_none()), packets.len() as u64);
+    let there = share(UPLINK, count(&|packet| packet.course.arrived().is_none()), packets.len() as u64);
     let there = there.map(|it| if log.dropped > 0 { it.inconclusive(Reason::HostLimited) } else { it });
-    let back = share(DOWNLINK, count(&|packet| left(packet) && packet.returned().is_none()), count(&left));
+    let back = share(DOWNLINK, count(&|packet| left(packet) && packet.course.returned().is_none()), count(&left));
     Some([there, back].into_iter().flatten().collect())
 }
 
@@ -179,31 +129,34 @@ pub fn readings(capture: &Capture, log: &FarLog) -> (Vec<Reading>, Option<Failur
     let there = there.iter().map(|point| point.excess - clocks.ahead(point.at)).collect();
     let back = back.iter().map(|point| point.excess + clocks.ahead(point.at)).collect();
     for (leg, delays) in [(UPLINK, there), (DOWNLINK, back)] {
-        readings.extend(of_leg(ts, leg, &delays, clocks.uncertainty));
+        readings.extend(of_leg(ts, leg, &delays, &clocks));
     }
     (readings, None)
 }
 
-/// Delay and variation of a leg.
-fn of_leg(ts: DateTime<Utc>, leg: &str, delays: &Sample, uncertainty: f64) -> Vec<Reading> {
-    let stats = [Stat::P50, Stat::P95];
-    let widened = |reading: Reading| {
+/// Delay and variation of a leg, each as far as the clocks allow.
+fn of_leg(ts: DateTime<Utc>, leg: &str, delays: &Sample, clocks: &Clocks) -> Vec<Reading> {
+    let widened = |reading: Reading, by: f64| {
         let (low, high) = (reading.low.unwrap_or(reading.value), reading.high.unwrap_or(reading.value));
-        reading.between((low - uncertainty).max(0.0), high + uncertainty)
+        reading.between((low - by).max(0.0), high + by)
     };
-    let mut readings: Vec<Reading> =
-        delays.readings(ts, Metric::MediaOneWayDelay, None, &stats).into_iter().map(widened).collect();
+    let of = |sample: &Sample, metric, off: f64| {
+        let readings = sample.readings(ts, metric, None, &[Stat::P50, Stat::P95]);
+        readings.into_iter().map(move |reading| widened(reading, off).with(Label::Leg, leg))
+    };
     let variation = delays.above_least();
-    readings.extend(variation.readings(ts, Metric::MediaOneWayDelayVariation, None, &stats));
-    readings.into_iter().map(|reading| reading.with(Label::Leg, leg)).collect()
+    of(delays, Metric::MediaOneWayDelay, clocks.uncertainty)
+        .chain(of(&variation, Metric::MediaOneWayDelayVariation, clocks.scatter))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::media::{
-        capture::{ReceivedPacket, SentPacket},
+        capture::{ReceivedPacket, Repeat, SentPacket},
         fixture::{MS, SECOND, Way, reflected, value},
+        identity::Fate,
     };
 
     const MICROSECOND: Nanos = 1_000;
@@ -354,6 +307,11 @@ mod tests {
         }
         assert_eq!(lost(&capture, "uplink", Stream::Video), (2, 900));
         assert_eq!(lost(&capture, "downlink", Stream::Video), (2, 900));
+        // What was late on both ways is no repeat, though all were asked for.
+        let packets = packets(&capture, Stream::Video).expect("they are ours");
+        let count = |fate| packets.iter().filter(|packet| packet.fate == fate).count();
+        assert_eq!((count(Fate::Repaired), count(Fate::Reordered)), (4, 1));
+        assert!(!packets.iter().any(|packet| packet.copied), "all were asked for");
         // Nor is a repeat's time that of the way.
         let (readings, _) = read(&capture);
         let count = |metric| readings.iter().find(|reading| reading.metric == metric).map(|reading| reading.n);
