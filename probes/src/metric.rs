@@ -184,7 +184,7 @@ metrics! {
     MouthToEar "mouth_to_ear" Seconds Up Linear(0.05) Audio [] None, "口到耳时延估计",
         "Estimate, one way: packetisation, half of the loop and a reference jitter buffer; sound devices not included.";
     MediaVideoDelay "media_video_delay" Seconds Up Log(1.3) Video [Stat] Some("p95"), "画面环回时延",
-        "Loop delay of the picture from generation to decoding.";
+        "Loop delay of the picture from generation until it is whole again.";
     MediaNetworkRoundTrip "media_network_round_trip" Seconds Up Log(1.4) Net [Stat] Some("p95"), "媒体包网络往返时间",
         "Round trip of media packets to another box, without the time they stayed in it.";
     MediaReflectorDelay "media_reflector_delay" Seconds Up Log(1.5) Net [Stat] Some("p95"), "反射端停留时间",

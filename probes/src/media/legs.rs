@@ -7,9 +7,9 @@
 //! much, every packet back that it is ahead by at least so much; a clock that goes at a constant rate is a
 //! straight line between the two. The line taken lies where the room above and below it is greatest, and as
 //! level as chance allows, which removes offset and skew; how far the true one can be from it is
-//! [`Metric::MediaClockUncertainty`]. That is half of the smallest round trip of the network where packets of least delay come throughout the call,
-//! and more where they do not. So a constant delay of one way cannot be told from one of the other; but how
-//! delays *vary* on a way is free of the offset.
+//! [`Metric::MediaClockUncertainty`]. That is half of the smallest round trip of the network where packets of
+//! least delay come throughout the call, and more where they do not. So a constant delay of one way cannot be
+//! told from one of the other; but how delays *vary* on a way is free of the offset.
 
 use chrono::{DateTime, Utc};
 
