@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Version, revision and profile of this build.
 pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BELLWETHER_REVISION"), ")");
@@ -92,15 +92,102 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// What is known of the room's hours.
+    #[command(flatten)]
+    Hours(Hours),
     /// Show the maintenance that was booked
     Bookings {
         /// What to show.
         #[command(subcommand)]
         command: Bookings,
     },
+    /// Hold heavy probes back for a while; alone, show whether they are
+    ///
+    /// Probes that may disturb wait until then; light ones go on. It holds after a restart, for seven days at
+    /// most.
+    Quiet {
+        /// What is asked for.
+        #[command(subcommand)]
+        command: Option<Quiet>,
+    },
     /// One call, for the daemon: reads a job from its input
     #[command(hide = true)]
     ProbeWorker,
+}
+
+/// For how long.
+#[derive(Debug, Subcommand)]
+pub enum Quiet {
+    /// Until a time, such as 15:00, "2026-11-30 15:00" or 2026-11-30T15:00:00+08:00
+    Until {
+        /// Time on the school's clock, or with its offset
+        #[arg(value_name = "TIME", required = true, num_args = 1..=2)]
+        time: Vec<String>,
+    },
+    /// For a length of time, such as 90min or 2h
+    For {
+        /// Length of time with its unit
+        #[arg(value_name = "TIME", required = true, num_args = 1..=2)]
+        time: Vec<String>,
+    },
+    /// No longer
+    Off,
+}
+
+/// Commands that need the config and nothing else: they read the same sources as the daemon.
+#[derive(Debug, Subcommand)]
+pub enum Hours {
+    /// Show what is known of the room's hours, lesson by lesson
+    ///
+    /// Lessons, days off and make-up days, when the building is open and the vendor works. Ends with 3 if a
+    /// source of the timetable cannot be used.
+    Calendar {
+        /// First date [default: today]
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+        /// Last date [default: six days later]
+        #[arg(long, value_name = "DATE")]
+        to: Option<String>,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Find hours in which maintenance can take place
+    ///
+    /// Up to three offers with their reasons, where room, building and vendor are free; or what would have to
+    /// be relaxed. Books nothing. Ends with 1 if nothing fits, 3 if a source of the timetable cannot be used.
+    Slots {
+        /// How long the work takes, such as 2h [default: the vendor's `duration`]
+        #[arg(long = "for", value_name = "TIME")]
+        duration: Option<String>,
+        /// What changes; a larger change takes longer, and is watched for longer after it
+        #[arg(long, value_name = "CLASS", value_enum, default_value_t = Change::Patch)]
+        class: Change,
+        /// Earliest date [default: as soon as the vendor's `notice` allows]
+        #[arg(long, value_name = "DATE")]
+        from: Option<String>,
+        /// Latest date [default: four weeks later]
+        #[arg(long, value_name = "DATE")]
+        to: Option<String>,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say why each probe may or may not run at an instant
+    Explain {
+        /// Such as "15:00", "2026-11-30 15:00", or "now"
+        #[arg(value_name = "INSTANT", default_value = "now")]
+        instant: String,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Days off and make-up days
+    Holidays {
+        /// What to do.
+        #[command(subcommand)]
+        command: Holidays,
+    },
 }
 
 /// What to show of the bookings.
@@ -120,5 +207,33 @@ pub enum Bookings {
         /// Print JSON instead of the text
         #[arg(long)]
         json: bool,
+    },
+}
+
+/// How much changes in the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Change {
+    /// A repair, or the third number of a version.
+    Patch,
+    /// The second number of a version.
+    Minor,
+    /// The first number of a version, or new equipment.
+    Major,
+}
+
+/// What to do with days off.
+#[derive(Debug, Subcommand)]
+pub enum Holidays {
+    /// Take a year's days off and make-up days from a file
+    ///
+    /// Reads bellwether's own shape, that of holiday-cn, or iCalendar; shows what changes. A running daemon
+    /// takes it within minutes, or at once by `systemctl reload`.
+    Import {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Country, two letters [default: as the config says]
+        #[arg(long, value_name = "COUNTRY")]
+        country: Option<String>,
     },
 }

@@ -13,7 +13,12 @@ use std::{
     time::Duration,
 };
 
-use bellwether_agent::{Rules, Site, channel::ChannelConfig, schedule::Schedule};
+use bellwether_agent::{
+    Rules, Site,
+    calendar::config::{HolidayConfig, Timetable},
+    channel::ChannelConfig,
+    schedule::{Schedule, gate::Weight},
+};
 use bellwether_probes::ProbeConfig;
 use chrono::{DateTime, Utc};
 use toml::{Spanned, de::DeValue};
@@ -40,6 +45,12 @@ pub struct Config {
     pub probes: BTreeMap<String, ProbeEntry>,
     /// How metrics are judged.
     pub rules: Rules,
+    /// When the room is taught in.
+    pub timetable: Timetable,
+    /// Days off.
+    pub holidays: HolidayConfig,
+    /// What shows that the room is in use beside its timetable.
+    pub occupied: crate::occupied::Config,
     /// Channels, by name.
     pub channels: BTreeMap<String, ChannelConfig>,
     /// The listener.
@@ -59,6 +70,8 @@ pub struct ProbeEntry {
     pub interval: Duration,
     /// Deadline of one run.
     pub timeout: Duration,
+    /// How much it disturbs.
+    pub weight: Weight,
 }
 
 /// Why there is no config.

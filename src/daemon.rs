@@ -12,6 +12,9 @@
 //! What is published comes before what is written: a full disk must not blind Prometheus. What is
 //! sent comes after it: nothing is told to anyone that a power cut could make us forget.
 
+mod ask;
+mod beat;
+mod hours;
 mod plan;
 mod pool;
 mod report;
@@ -26,7 +29,6 @@ use bellwether_agent::{
     conclude,
     export::{OrderCounts, Reload, Snapshot},
     inspection::adopt,
-    schedule::Skip,
     store::Store,
 };
 use chrono::{DateTime, Utc};
@@ -38,8 +40,9 @@ use tokio::{
 };
 
 use self::{
+    hours::{Keeper, Read},
     plan::Plan,
-    pool::{Job, Pass, Pool, Surroundings},
+    pool::{Pass, Pool, Surroundings},
 };
 pub use self::{
     report::chain,
@@ -48,11 +51,14 @@ pub use self::{
 use crate::{
     Clock,
     config::{self, Config},
-    memory, systemd, web,
+    control,
+    heartbeat::{Beating, Heart},
+    memory,
+    occupied::Seen,
+    quiet::Quiet,
+    systemd, web,
 };
 
-/// How long the call of the first inspection measures media.
-const FIRST_CALL: Duration = Duration::from_secs(8);
 /// A stop waits this long for running calls and orders to end well.
 const GOODBYE: Duration = Duration::from_millis(4500);
 
@@ -65,6 +71,10 @@ enum Event {
     Passed(Pass),
     /// A channel has answered, or not.
     Settled(Settled),
+    /// Somebody asks something of the daemon.
+    Asked(control::Request),
+    /// Lessons and days off were read.
+    Read(Read),
     /// SIGHUP.
     Reload,
     /// SIGTERM or SIGINT.
@@ -73,14 +83,14 @@ enum Event {
     Watchdog,
 }
 
-/// Runs until it is told to stop. `clock` gives the time of day.
+/// Runs until it is told to stop. `clock` gives the time of day, and `heart` has it looked at.
 ///
 /// # Errors
 /// Whatever keeps the daemon from starting: see [`StartError`]. Once it has started it does not fail.
-pub async fn run<C: Clock>(options: Options, clock: C) -> Result<(), StartError> {
+pub async fn run<C: Clock>(options: Options, clock: C, heart: Heart) -> Result<(), StartError> {
     // Before all else: a SIGHUP that finds no handler would end the process.
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let (mut daemon, mut inputs) = Daemon::start(options, clock).await?;
+    let (mut daemon, mut inputs) = Daemon::start(options, clock, heart).await?;
     loop {
         let event = inputs.next(&mut signals, daemon.next_due(), daemon.watchdog).await;
         if matches!(event, Event::Stop) {
@@ -99,6 +109,8 @@ struct Inputs {
     beats: mpsc::Receiver<()>,
     passes: mpsc::Receiver<Pass>,
     settled: mpsc::Receiver<Settled>,
+    asks: mpsc::Receiver<control::Request>,
+    readings: mpsc::Receiver<Read>,
 }
 
 #[derive(Debug)]
@@ -127,7 +139,9 @@ impl Inputs {
             _ = signals.interrupt.recv() => Event::Stop,
             _ = signals.hangup.recv() => Event::Reload,
             Some(settled) = self.settled.recv() => Event::Settled(settled),
+            Some(request) = self.asks.recv() => Event::Asked(request),
             Some(pass) = self.passes.recv() => Event::Passed(pass),
+            Some(read) = self.readings.recv() => Event::Read(read),
             Some(()) = self.beats.recv() => Event::Beat,
             () = tokio::time::sleep_until(due) => Event::Beat,
             () = watchdog => Event::Watchdog,
@@ -144,6 +158,9 @@ struct Known {
     orders: OrderCounts,
     commit_failures: u64,
     reload: Reload,
+    quiet: Quiet,
+    /// What the newest look at the room's use has found.
+    seen: Option<Seen>,
 }
 
 /// The daemon's state. Only the loop touches it.
@@ -152,18 +169,22 @@ struct Daemon<C> {
     config_path: Option<PathBuf>,
     known: Known,
     store: Store,
+    state: PathBuf,
+    hours: Keeper,
     pools: BTreeMap<pool::Name, Pool>,
     surroundings: Surroundings,
     passes: mpsc::Sender<Pass>,
     random: fastrand::Rng,
     snapshots: watch::Sender<Arc<Snapshot>>,
     web: Option<web::Server>,
+    /// Its file goes with it.
+    _control: Option<control::Server>,
     channels: watch::Sender<Arc<Channels>>,
     default_folder: PathBuf,
     orders_due: Arc<Notify>,
     cancel: watch::Sender<bool>,
     /// Its beats end with it.
-    _heart: tokio_cron_scheduler::JobScheduler,
+    _heart: Beating,
     watchdog: Option<Duration>,
     /// Whether a start or a reload lies behind, whose memory was not handed back yet.
     settling: bool,
@@ -175,66 +196,10 @@ impl<C: Clock> Daemon<C> {
             Event::Beat => self.beat(),
             Event::Passed(pass) => self.passed(pass).await,
             Event::Settled(settled) => self.settled(settled).await,
+            Event::Asked(request) => self.asked(request).await,
+            Event::Read(read) => self.take_hours(read),
             Event::Reload => self.reload().await,
             Event::Stop | Event::Watchdog => {}
-        }
-    }
-
-    /// Starts what is due. A probe that still waits or runs is not started again: it is counted.
-    fn beat(&mut self) {
-        let now = (self.clock)();
-        if std::mem::take(&mut self.settling) {
-            memory::hand_back();
-        }
-        for name in self.known.plan.due(now) {
-            if !self.enqueue(&name, None) {
-                tracing::warn!(probe = name, "still busy with its last run, this one is left out");
-                if let Some(status) = self.known.plan.status.get_mut(&name) {
-                    status.skip(Skip::Busy, 1);
-                }
-            }
-        }
-        self.start_pools();
-    }
-
-    /// Puts a probe into its pool, unless it is there already; a call measures media no longer than that.
-    fn enqueue(&mut self, name: &str, longest: Option<Duration>) -> bool {
-        let Some(slot) = self.known.plan.slots.get_mut(name) else { return false };
-        let pool = pool::Name::of(slot.entry.config.kind());
-        let Some(pool) = self.pools.get_mut(&pool) else { return false };
-        let Some(probe) = slot.probe.take_if(|_| !pool.holds(name)) else { return false };
-        pool.push(Job {
-            name: name.to_owned(),
-            generation: slot.generation,
-            probe,
-            timeout: slot.entry.timeout,
-            seed: self.random.u64(..),
-            longest,
-            queued_at: Instant::now(),
-        });
-        true
-    }
-
-    /// Runs every probe that is not busy, beside its schedule.
-    fn run_all_soon(&mut self) {
-        let names: Vec<String> = self.known.plan.slots.keys().cloned().collect();
-        for name in names {
-            self.enqueue(&name, None);
-        }
-        self.start_pools();
-    }
-
-    /// The first inspection: soon over, so that somebody who has just installed the box sees all of it.
-    fn run_first(&mut self) {
-        for name in self.known.plan.first() {
-            self.enqueue(&name, Some(FIRST_CALL));
-        }
-        self.start_pools();
-    }
-
-    fn start_pools(&mut self) {
-        for pool in self.pools.values_mut() {
-            pool.start(&self.surroundings, &self.clock, &self.passes);
         }
     }
 
@@ -243,29 +208,40 @@ impl<C: Clock> Daemon<C> {
         if let Some(pool) = self.pools.get_mut(&pass.pool) {
             pool.finished();
         }
+        if let Some(seen) = pass.seen {
+            seen.report(self.known.seen.as_ref());
+            self.known.seen = Some(seen);
+        }
+        let now = (self.clock)();
         let mut runs = Vec::with_capacity(pass.done.len());
         for done in pass.done {
-            report::run(&done.run);
-            if self.known.plan.give_back(&done.name, done.generation, done.probe) {
-                if let Some(status) = self.known.plan.status.get_mut(&done.name) {
-                    status.queued = done.queued;
-                    status.ran(&done.run);
+            let current = self.known.plan.give_back(&done.name, done.generation, done.probe);
+            match done.run {
+                Ok(run) => {
+                    report::run(&run);
+                    if current {
+                        self.known.plan.ran(&done.name, &run, done.queued, now);
+                        runs.push(run);
+                    }
                 }
-                runs.push(done.run);
+                Err(skip) => self.known.plan.skip(&done.name, skip),
             }
         }
         self.start_pools();
         if runs.is_empty() {
+            self.publish();
             return;
         }
+        let before_lesson = self.hours.was_ahead(runs.iter().map(|run| &*run.probe));
         let id = BASE32_NOPAD.encode(&self.random.u128(..).to_be_bytes()).to_ascii_lowercase();
-        let inspection = Inspection { id, started_at: pass.started_at, runs };
-        let now = (self.clock)();
+        let inspection = Inspection { id, started_at: pass.started_at, runs, before_lesson };
         let channels = self.channels.borrow().clone();
+        let calendar = self.hours.calendar(&self.known.config, now);
         let conclusion = conclude(
             &self.known.config.rules,
             &self.known.config.site,
             &channels,
+            &calendar,
             &self.known.memory,
             &inspection,
             now,
@@ -280,7 +256,7 @@ impl<C: Clock> Daemon<C> {
                 }
                 if !conclusion.changes.is_empty() {
                     // What a new version did to the room should not wait for the schedule.
-                    self.run_all_soon();
+                    self.run_all_soon(None);
                 }
             }
             Err(error) => {
@@ -354,6 +330,7 @@ impl<C: Clock> Daemon<C> {
         )));
         self.known.memory = adopt(&self.known.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
         self.known.config = new;
+        self.hours.read(&self.known.config, &self.state, true, now);
         self.settling = true;
         self.orders_due.notify_one();
         Ok(())
@@ -394,7 +371,7 @@ impl<C: Clock> Daemon<C> {
     }
 
     fn publish(&self) {
-        self.snapshots.send_replace(Arc::new(self.known.snapshot(&self.channels.borrow())));
+        self.snapshots.send_replace(Arc::new(self.known.snapshot(&self.channels.borrow(), self.hours.exported())));
     }
 
     /// When the next probe is due, on the clock that sleeps are counted on. Never later than a minute:

@@ -6,16 +6,24 @@ use chrono::{DateTime, Utc};
 
 pub mod analyse;
 pub mod bookings;
+pub mod calendar;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
+pub mod files;
 pub mod heartbeat;
+pub mod holidays;
 pub mod inspect;
 pub mod memory;
+pub mod occupied;
+pub mod quiet;
 pub mod reflect;
 pub mod systemd;
 pub mod table;
+pub mod timetable;
 pub mod web;
+pub mod when;
 
 /// Where the time comes from; tests bring their own.
 pub trait Clock: Fn() -> DateTime<Utc> + Clone + Send + Sync + 'static {}

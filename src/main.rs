@@ -2,14 +2,22 @@
 
 #![expect(clippy::disallowed_methods, reason = "the clock of everything below is passed in from here")]
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use bellwether::{
-    analyse, bookings,
-    cli::{Bookings, Cli, Command},
-    config,
+    analyse, bookings, calendar,
+    cli::{self, Bookings, Cli, Command, Holidays, Hours},
+    config::{self, Config},
+    control,
     daemon::{self, Options},
-    inspect, memory, reflect,
+    heartbeat::Heart,
+    holidays, inspect, memory,
+    quiet::{self, Wish},
+    reflect,
 };
 use chrono::Utc;
 use clap::Parser;
@@ -36,6 +44,8 @@ fn main() -> ExitCode {
 
 async fn command(cli: Cli) -> ExitCode {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    // A state that is named is that of one daemon only.
+    let named = cli.common.state.is_some() || variable("STATE_DIRECTORY").is_some();
     let state = cli.common.state.unwrap_or_else(|| daemon::state_folder(variable));
     let config = cli.common.config;
     match cli.command.unwrap_or(Command::Run) {
@@ -44,7 +54,8 @@ async fn command(cli: Cli) -> ExitCode {
                 Ok(worker) => worker,
                 Err(error) => return fail(&error, 71),
             };
-            match daemon::run(Options { config, state, worker }, Utc::now).await {
+            let control = control::socket(variable, &state);
+            match daemon::run(Options { config, state, worker, control }, Utc::now, Heart::Minutes).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error, error.exit_code()),
             }
@@ -76,6 +87,10 @@ async fn command(cli: Cli) -> ExitCode {
                 Err(error) => fail(&error, error.exit_code()),
             }
         }
+        Command::Hours(command) => match config::load(config.as_deref(), Utc::now()) {
+            Ok(config) => hours(command, &config, &state).await,
+            Err(error) => fail(&error, 78),
+        },
         Command::Bookings { command } => {
             // Texts are in the school's language; a config with mistakes is no reason to hide them.
             let found = config::load(config.as_deref(), Utc::now());
@@ -89,7 +104,43 @@ async fn command(cli: Cli) -> ExitCode {
                 Err(error) => fail(&error, 1),
             }
         }
+        Command::Quiet { command } => {
+            let wish = match command {
+                None => Wish::Show,
+                Some(cli::Quiet::Until { time }) => Wish::Until(time.join(" ")),
+                Some(cli::Quiet::For { time }) => Wish::For(time.join(" ")),
+                Some(cli::Quiet::Off) => Wish::Off,
+            };
+            match quiet::run(&control::sockets(variable, &state, named), wish).await {
+                Ok(text) => say(&text, 0),
+                Err(error) => fail(&error, error.exit_code()),
+            }
+        }
         Command::ProbeWorker => ExitCode::SUCCESS,
+    }
+}
+
+async fn hours(command: Hours, config: &Config, state: &Path) -> ExitCode {
+    let now = Utc::now();
+    let found = match command {
+        Hours::Calendar { from, to, json } => {
+            calendar::list(config, state, &calendar::Asked { from, to, json }, now).await
+        }
+        Hours::Slots { duration, class, from, to, json } => {
+            let asked = calendar::slots::Asked { duration, class, from, to, json };
+            calendar::slots::find(config, state, &asked, now).await
+        }
+        Hours::Explain { instant, json } => calendar::explain::explain(config, state, &instant, json, now).await,
+        Hours::Holidays { command: Holidays::Import { file, country } } => {
+            return match holidays::import(config, state, &file, country) {
+                Ok(text) => say(&text, 0),
+                Err(error) => fail(&error, 65),
+            };
+        }
+    };
+    match found {
+        Ok((text, code)) => say(&text, code),
+        Err(error) => fail(&error, 64),
     }
 }
 

@@ -66,6 +66,54 @@ fn ten_mistakes_are_reported_at_once() {
     assert_says(&found, &file.with_extension("txt"));
 }
 
+/// The mistakes of a site's file, without its name.
+fn of_text(text: &str) -> Vec<String> {
+    let site = Source { name: "site".into(), text: text.to_owned() };
+    let found = mistakes(&[site]);
+    found.lines().skip(1).map(|line| line.trim().trim_start_matches("site:").to_owned()).collect()
+}
+
+#[test]
+fn mistakes_in_lists_are_all_found_at_their_own_lines() {
+    let text = r#"
+[timetable]
+ical = ["/a.ics", 5, "/b.ics", true]
+[[timetable.term]]
+first_day = "2026-09-07"
+weeks = 20
+lessons = [
+  "Mon 1",
+  "Tues 1",
+  "Wed 1",
+  "Thu 0",
+]
+[[timetable.term]]
+first_day = "7.9.2026"
+weeks = 20
+[[timetable.override]]
+dates = "2026-10-10"
+"#;
+    let found = of_text(text);
+    let starts = [
+        "3: timetable.ical[1]: invalid type: integer `5`",
+        "3: timetable.ical[3]: invalid type: boolean `true`",
+        "9: timetable.term[0].lessons[1]: found \"Tues 1\", expected",
+        "11: timetable.term[0].lessons[3]: found \"Thu 0\", expected",
+        "14: timetable.term[1].first_day: found \"7.9.2026\", expected a date",
+        "16: timetable.override[0]: missing field `runs`",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (found, start) in found.iter().zip(starts) {
+        assert!(found.starts_with(start), "{found}");
+    }
+}
+
+#[test]
+fn an_endless_list_of_mistakes_ends() {
+    let text = format!("[timetable]\nical = [{}]\n", "5, ".repeat(1000));
+    assert_eq!(of_text(&text).len(), 100);
+}
+
 #[test]
 fn two_files_that_name_the_same_probe_are_a_mistake() {
     let page = "[probe.portal]\nkind = \"page\"\nurl = \"https://portal.example.edu/\"\n";
@@ -82,6 +130,9 @@ fn the_embedded_settings_are_good_and_equal_the_defaults_of_every_part() {
     let site = bellwether_agent::Site { room: config.site.room.clone(), ..bellwether_agent::Site::default() };
     assert_eq!(config.site, site);
     assert_eq!(config.web, bellwether::web::Config::default());
+    assert_eq!(config.timetable, bellwether_agent::calendar::config::Timetable::default());
+    assert_eq!(config.holidays, bellwether_agent::calendar::config::HolidayConfig::default());
+    assert_eq!(config.occupied, bellwether::occupied::Config::default());
     assert_eq!(config.probes.keys().collect::<Vec<_>>(), ["box", "call", "versions", "voice"]);
     for (name, entry) in &config.probes {
         use bellwether_probes::{ProbeConfig, media, resources, versions};
@@ -98,6 +149,18 @@ fn the_embedded_settings_are_good_and_equal_the_defaults_of_every_part() {
         assert_eq!(entry.config, expected, "{name}");
     }
     assert_eq!(config.channels.keys().collect::<Vec<_>>(), ["folder"]);
+}
+
+#[test]
+fn the_timetable_that_the_settings_show_as_an_example_is_a_good_one() {
+    let from = bellwether::config::DEFAULTS.find("# [[timetable.bells]]").expect("an example");
+    let example = &bellwether::config::DEFAULTS[from..];
+    let example = &example[..example.find("\n\n").expect("the end of the section")];
+    let text: String = example.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let config = Config::parse(&[Source { name: "example".into(), text }], now()).expect("a good example");
+    let [term] = &*config.timetable.term else { panic!("{:?}", config.timetable) };
+    assert_eq!((term.lessons.len(), term.weeks, term.breaks.len()), (3, 20, 1));
+    assert_eq!((config.timetable.bells.len(), config.timetable.overrides.len()), (2, 1));
 }
 
 /// `[probe.voice]` of a site that says `text`.

@@ -2,7 +2,7 @@
 """Runs each fuzz target for a minute, as many at once as there are processors; ends with 1 if one found
 something, whose input stays in target/fuzz/ to be run again:
 
-    fuzz.py FOLDER-OF-TARGETS FOLDER-OF-SOURCES [SECONDS]
+    fuzz.py FOLDER-OF-TARGETS FOLDER-OF-SOURCES… [SECONDS]
     target/debug/examples/fuzz_NAME target/fuzz/NAME/crash-…
 """
 
@@ -14,14 +14,15 @@ import subprocess
 import sys
 
 TARGETS = pathlib.Path(sys.argv[1]).resolve()
-SOURCES = pathlib.Path(sys.argv[2])
-SECONDS = int(sys.argv[3]) if len(sys.argv) > 3 else 60
+SOURCES = [pathlib.Path(folder) for folder in sys.argv[2:] if not folder.isdigit()]
+SECONDS = int(sys.argv[-1]) if sys.argv[-1].isdigit() else 60
 FOUND = TARGETS.parents[1] / "fuzz"
 
 
-def run(name):
+def run(source):
     """What is grown stays between runs; what is known to matter is read from `seeds/NAME` too."""
-    corpus, seeds = FOUND / name / "corpus", SOURCES / "seeds" / name
+    name = source.stem
+    corpus, seeds = FOUND / name / "corpus", source.parent / "seeds" / name
     corpus.mkdir(parents=True, exist_ok=True)
     command = [TARGETS / f"fuzz_{name}", f"-max_total_time={SECONDS}", "-max_len=1000000", "-timeout=20", "-rss_limit_mb=1024",
                f"-artifact_prefix={FOUND / name}/", corpus, *([seeds] if seeds.is_dir() else [])]
@@ -29,10 +30,10 @@ def run(name):
 
 
 def main():
-    names = sorted(path.stem for path in SOURCES.glob("*.rs"))
+    sources = sorted(path for folder in SOURCES for path in folder.glob("*.rs"))
     failed = False
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, result in pool.map(run, names):
+        for name, result in pool.map(run, sources):
             runs = re.search(r"Done (\d+) runs", result.stderr)
             covered = re.findall(r"cov: (\d+)", result.stderr)
             # Without coverage the minute would be spent on guesses.

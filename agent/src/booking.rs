@@ -174,6 +174,9 @@ pub struct Booking {
     pub updated_at: DateTime<Utc>,
     /// When all of its series were back within their limits.
     pub recovered_at: Option<DateTime<Utc>>,
+    /// Start of the lesson before which it was still beyond its limits; what makes it critical.
+    #[serde(default)]
+    pub lesson_at_risk: Option<DateTime<Utc>>,
     /// The school and the person to call.
     pub school: School,
     /// The room.
@@ -190,6 +193,17 @@ pub struct Booking {
     pub evidence: Vec<Evidence>,
     /// The times that are asked for, best first.
     pub wanted: Vec<Window>,
+    /// Those of `wanted` that may turn out to be impossible: on dates without data of holidays, or by a
+    /// timetable that is old.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provisional: Vec<Window>,
+    /// Why no time is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_window: Option<slot::Nothing>,
+    /// If no time is asked for: exceptions that would make a visit possible, and that are asked for
+    /// instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<slot::Relaxation>,
     /// What a complete booking would have and this one has not, as key paths of the config.
     pub missing: Vec<String>,
     /// Number of the newest order.
@@ -207,6 +221,14 @@ impl Booking {
         match self.kind {
             Kind::Fault => self.cause.name(),
             Kind::UpgradeCheck => self.kind.name(),
+        }
+    }
+
+    /// How far the change reaches that is to be looked at; a fault is a repair.
+    pub fn class(&self) -> slot::Class {
+        match self.kind {
+            Kind::Fault => slot::Class::Patch,
+            Kind::UpgradeCheck => self.changes.iter().map(|change| change.kind.into()).max().unwrap_or_default(),
         }
     }
 
@@ -307,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_booking_survives_its_json() {
-        for booking in [examples::full(), examples::minimal()] {
+        for booking in [examples::full(), examples::minimal(), examples::exceptional()] {
             let json = serde_json::to_string(&booking).expect("a booking serializes");
             assert_eq!(serde_json::from_str::<Booking>(&json).expect("and reads back"), booking);
         }
@@ -317,7 +339,7 @@ mod tests {
     fn bookings_keep_their_schema() {
         let schema: Value =
             serde_json::from_str(include_str!("../../tests/booking.schema.json")).expect("the schema is JSON");
-        for booking in [examples::full(), examples::minimal()] {
+        for booking in [examples::full(), examples::minimal(), examples::exceptional()] {
             let json = serde_json::to_value(&booking).expect("a booking serializes");
             let mut mistakes = Vec::new();
             check(&schema, &schema, &json, "booking", &mut mistakes);
@@ -371,6 +393,7 @@ mod tests {
             "object" => value.is_object(),
             "array" => value.is_array(),
             "string" => value.is_string(),
+            "boolean" => value.is_boolean(),
             "integer" => value.is_u64() || value.is_i64(),
             "number" => value.is_number(),
             "null" => value.is_null(),

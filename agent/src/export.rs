@@ -4,6 +4,8 @@
 //! that can exist are there from the start, so that absence means "not configured".
 
 mod family;
+mod hours;
+mod room_use;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,6 +13,7 @@ use bellwether_probes::{Kind, Metric, ProbeRun, Reading, Reason, Validity};
 use chrono::{DateTime, Utc};
 
 use self::family::Families;
+pub use self::{hours::Hours, room_use::RoomUse};
 use crate::{booking::State, inspection::KnownVersion, schedule::Skip, site::Site};
 
 /// Values of a run are shown for this many intervals after it.
@@ -69,6 +72,8 @@ pub struct ProbeStatus {
     pub failures: BTreeMap<Reason, u64>,
     /// Runs that were due and did not happen, by reason.
     pub skipped: BTreeMap<Skip, u64>,
+    /// Whether it waits for free time in vain: see [`crate::schedule::starved`].
+    pub starved: bool,
     /// Runs that measured, and whose timing is not to be believed.
     pub inconclusive: u64,
     /// How long runs took.
@@ -101,6 +106,7 @@ impl ProbeStatus {
             runs: 0,
             failures: kind.failure_reasons().iter().map(|reason| (*reason, 0)).collect(),
             skipped: Skip::ALL.iter().map(|skip| (*skip, 0)).collect(),
+            starved: false,
             inconclusive: 0,
             durations: Histogram::new([0.1, 1.0, 10.0, timeout.as_secs_f64()]),
             distributions: counted.map(|metric| (metric, Histogram::new(spread(edges(metric))))).collect(),
@@ -181,6 +187,10 @@ pub struct Snapshot {
     pub commit_failures: u64,
     /// Whether the newest config was taken, and when one was.
     pub reload: Reload,
+    /// When the room is taught in.
+    pub hours: Hours,
+    /// What the newest look at the room's use has found; `None` if there was none.
+    pub room_use: Option<RoomUse>,
 }
 
 /// How the newest reading of the config ended.
@@ -196,8 +206,10 @@ pub struct Reload {
 pub fn render(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
     let mut families = Families::default();
     about(&mut families, snapshot);
+    hours::write(&mut families, &snapshot.hours, now);
     runs(&mut families, snapshot);
     work(&mut families, snapshot);
+    room_use::write(&mut families, snapshot.room_use.as_ref(), now);
     readings(&mut families, snapshot, now);
     families.text()
 }
@@ -247,6 +259,9 @@ fn runs(families: &mut Families, snapshot: &Snapshot) {
                 *count,
             );
         }
+        let help =
+            "Whether the probe finds no free time: no run for a day and eight intervals, while it was held back.";
+        families.gauge("bellwether_probe_starved", help, &label, f64::from(u8::from(probe.starved)));
         let help = "Runs during which this box was too busy, or its clock was stepped: not judged.";
         families.counter("bellwether_probe_inconclusive_total", help, &label, probe.inconclusive);
         families.histogram("bellwether_probe_duration_seconds", "How long runs took.", &label, &probe.durations);

@@ -73,6 +73,9 @@ pub struct Incident {
     pub opened_at: DateTime<Utc>,
     /// When all of its series were back within their limits; `None` while one is beyond.
     pub recovered_at: Option<DateTime<Utc>>,
+    /// Start of the newest lesson before which it was still there; `None` once it recovered.
+    #[serde(default)]
+    pub lesson_at_risk: Option<DateTime<Utc>>,
     /// Its series, sorted by probe, metric and labels.
     pub evidence: Vec<Evidence>,
 }
@@ -109,6 +112,7 @@ pub fn update(incidents: &[Incident], verdicts: &[Verdict], scope: &str, now: Da
                     cause: Cause::Room,
                     opened_at: now,
                     recovered_at: None,
+                    lesson_at_risk: None,
                     evidence: Vec::new(),
                 };
                 updated.push(new);
@@ -142,6 +146,7 @@ fn settle(before: &[Incident], mut after: Vec<Incident>, now: DateTime<Utc>) -> 
             before.iter().any(|earlier| earlier.identity() == incident.identity() && earlier.recovered_at.is_none());
         let is_open = incident.evidence.iter().any(|evidence| evidence.level > Level::Pass);
         incident.recovered_at = if is_open { None } else { incident.recovered_at.or(Some(now)) };
+        incident.lesson_at_risk = incident.lesson_at_risk.filter(|_| is_open);
         match (was_open, is_open) {
             (false, true) => opened.push(incident.clone()),
             (true, false) => recovered.push(incident.clone()),
@@ -149,6 +154,22 @@ fn settle(before: &[Incident], mut after: Vec<Incident>, now: DateTime<Utc>) -> 
         }
     }
     Update { incidents: after, opened, recovered }
+}
+
+/// Marks the open incidents of which something was seen to be beyond its limit when everything was looked
+/// at before `lesson`.
+pub fn put_at_risk(incidents: &mut [Incident], verdicts: &[Verdict], lesson: DateTime<Utc>) {
+    let seen = |evidence: &Evidence| {
+        let same = |verdict: &&Verdict| {
+            (&verdict.probe, verdict.metric, &verdict.labels) == (&evidence.probe, evidence.metric, &evidence.labels)
+        };
+        verdicts.iter().find(same).is_some_and(|verdict| verdict.alone > Level::Pass)
+    };
+    for incident in incidents.iter_mut().filter(|incident| incident.recovered_at.is_none()) {
+        if incident.evidence.iter().any(seen) {
+            incident.lesson_at_risk = Some(lesson);
+        }
+    }
 }
 
 impl Incident {
@@ -203,11 +224,12 @@ fn worse(metric: Metric, a: f64, b: f64) -> f64 {
 
 /// How soon somebody should come for an incident, by what was measured so far.
 ///
-/// A series beyond its critical limit is critical. High is a fault that shows in two families of the
+/// A series beyond its critical limit is critical, and so is whatever puts a lesson at risk. High is a fault that shows in two families of the
 /// same scope at once, or in a value more than three material changes beyond its limit. All else is
 /// normal.
 pub fn severity(incident: &Incident, incidents: &[Incident]) -> Severity {
-    if incident.evidence.iter().any(|evidence| evidence.level == Level::Critical) {
+    let critical = incident.evidence.iter().any(|evidence| evidence.level == Level::Critical);
+    if critical || incident.lesson_at_risk.is_some() {
         return Severity::Critical;
     }
     let open = |other: &&Incident| other.scope == incident.scope && other.recovered_at.is_none();
@@ -373,6 +395,27 @@ mod tests {
         let states: Vec<_> = update.incidents.iter().map(|incident| incident.recovered_at).collect();
         assert_eq!(states, [Some(at(5)), None]);
         assert_eq!(update.recovered.len(), 1);
+    }
+
+    #[test]
+    fn what_is_still_seen_before_a_lesson_puts_it_at_risk_until_it_recovers() {
+        let half: &[Verdict] = &[freeze(0.02, Level::Degraded), loss(0.02, Level::Degraded)];
+        let mut incidents = after(&[half]);
+        // A good run that does not bring its series back says that the room works just now.
+        let better = Verdict { alone: Level::Pass, ..loss(0.0, Level::Degraded) };
+        put_at_risk(&mut incidents, &[better, freeze(0.03, Level::Degraded)], at(60));
+        let at_risk = |incidents: &[Incident]| incidents.iter().map(|one| one.lesson_at_risk).collect::<Vec<_>>();
+        assert_eq!(at_risk(&incidents), [None, Some(at(60))]);
+        let severities: Vec<_> = incidents.iter().map(|incident| severity(incident, &incidents)).collect();
+        assert_eq!(severities, [Severity::High, Severity::Critical]);
+        // Nothing was seen of it: nothing is said.
+        put_at_risk(&mut incidents, &[connect(3.0, Level::Degraded)], at(120));
+        assert_eq!(at_risk(&incidents), [None, Some(at(60))]);
+        let recovered = update(&incidents, &[freeze(0.0, Level::Pass)], "B1-101", at(70)).incidents;
+        assert_eq!(at_risk(&recovered), [None, None]);
+        let mut recovered = recovered;
+        put_at_risk(&mut recovered, &[freeze(0.02, Level::Degraded)], at(120));
+        assert_eq!(at_risk(&recovered), [None, None]);
     }
 
     #[test]

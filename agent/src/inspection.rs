@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     booking::{Booking, ChangeKind, Order, VersionChange, plan},
+    calendar::Calendar,
     channel::Channels,
     incident::{self, Incident},
     judge::{self, Verdict},
@@ -27,6 +28,10 @@ pub struct Inspection {
     pub started_at: DateTime<Utc>,
     /// Its runs.
     pub runs: Vec<ProbeRun>,
+    /// The start of the lesson before which everything was looked at once more, if that is what this is:
+    /// what is still beyond its limit then is at risk of spoiling that lesson.
+    #[serde(default)]
+    pub before_lesson: Option<DateTime<Utc>>,
 }
 
 /// A component's version as it was last seen.
@@ -92,6 +97,7 @@ pub fn conclude(
     rules: &Rules,
     site: &Site,
     channels: &Channels,
+    calendar: &Calendar,
     memory: &Memory,
     inspection: &Inspection,
     now: DateTime<Utc>,
@@ -105,7 +111,10 @@ pub fn conclude(
     let incident::Update { incidents, opened, recovered } =
         incident::update(&memory.incidents, &verdicts, &site.room.id, now);
     memory.incidents = incidents;
-    let plan = plan::plan(&mut memory, &checks, site, channels, now);
+    if let Some(lesson) = inspection.before_lesson {
+        incident::put_at_risk(&mut memory.incidents, &verdicts, lesson);
+    }
+    let plan = plan::plan(&mut memory, &checks, site, channels, calendar, now);
     Conclusion { memory, verdicts, changes, opened, recovered, bookings: plan.bookings, orders: plan.orders }
 }
 
@@ -230,7 +239,11 @@ mod tests {
     use bellwether_probes::{Failure, Label, Metric, Reason};
 
     use super::*;
-    use crate::{judge::Level, rule::MetricConfig};
+    use crate::{
+        booking::{Severity, examples},
+        judge::Level,
+        rule::MetricConfig,
+    };
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
@@ -257,6 +270,10 @@ mod tests {
         site
     }
 
+    fn calendar() -> Calendar {
+        examples::calendar(&site().vendor, at(0), 120)
+    }
+
     fn round_trip(value: f64) -> ProbeRun {
         let mut run = ProbeRun::new("call", at(0));
         for (stat, factor) in [("p50", 0.5), ("p95", 1.0)] {
@@ -280,8 +297,8 @@ mod tests {
     }
 
     fn conclude_with(memory: &Memory, runs: Vec<ProbeRun>, minute: i64) -> Conclusion {
-        let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs };
-        conclude(&usual_rules(), &site(), &Channels::default(), memory, &inspection, at(minute))
+        let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs, before_lesson: None };
+        conclude(&usual_rules(), &site(), &Channels::default(), &calendar(), memory, &inspection, at(minute))
     }
 
     #[test]
@@ -307,6 +324,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_look_ahead_still_finds_is_critical() {
+        let mut memory = Memory::default();
+        for minute in 0..3 {
+            memory = conclude_with(&memory, vec![round_trip(0.2)], minute).memory;
+        }
+        let severity = |conclusion: &Conclusion| {
+            conclusion.memory.bookings.values().map(|booking| booking.severity).collect::<Vec<_>>()
+        };
+        let ahead = |value, before_lesson| {
+            let inspection =
+                Inspection { id: "i".to_owned(), started_at: at(9), runs: vec![round_trip(value)], before_lesson };
+            conclude(&usual_rules(), &site(), &Channels::default(), &calendar(), &memory, &inspection, at(9))
+        };
+        assert_eq!(severity(&ahead(0.2, None)), [Severity::Normal]);
+        assert_eq!(severity(&ahead(0.2, Some(at(30)))), [Severity::Critical]);
+        assert_eq!(severity(&ahead(0.05, Some(at(30)))), [Severity::Normal]);
+    }
+
+    #[test]
     fn a_failed_run_is_judged_for_the_readings_that_it_has() {
         let failed = || {
             let mut run = ProbeRun::failed("call", at(0), Failure::new(Reason::Ice, "no pair"));
@@ -329,12 +365,12 @@ mod tests {
         let mut memory = Memory::default();
         for minute in 0..6 {
             let runs = vec![round_trip(0.2), versions(&[("bbb", if minute < 3 { "2.4.0" } else { "2.5.0" }, true)])];
-            let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs };
+            let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs, before_lesson: None };
             // What is stored and read back is the same memory too.
             let stored = serde_json::to_string(&memory).expect("plain data");
             let restored: Memory = serde_json::from_str(&stored).expect("what was just written");
             let conclude = |memory: &Memory| {
-                conclude(&usual_rules(), &site(), &Channels::default(), memory, &inspection, at(minute))
+                conclude(&usual_rules(), &site(), &Channels::default(), &calendar(), memory, &inspection, at(minute))
             };
             let (once, twice) = (conclude(&memory), conclude(&restored));
             assert_eq!(once, twice);

@@ -1,6 +1,7 @@
 //! What bellwether thinks: it judges readings, remembers, books maintenance and exports.
 //!
 //! ```text
+//! calendar   timetable, holidays, vendor hours → lessons and hours  pure
 //! schedule   when a probe is due                                   pure
 //! rule       how one metric is judged                              pure
 //! judge      (rule, state, reading, now) → (state, verdict)        pure
@@ -21,6 +22,7 @@
 //!   `channel` and `store` do I/O and are given the time.
 
 pub mod booking;
+pub mod calendar;
 pub mod channel;
 pub mod export;
 pub mod incident;

@@ -8,6 +8,10 @@
 //! that it repeats runs at its first instant only; a pattern whose hour is `*` or `*/n` goes on through
 //! both, so that a probe of every five minutes stays one of every five minutes.
 
+pub mod gate;
+pub mod look_ahead;
+pub mod starved;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, LocalResult, TimeDelta, TimeZone, Utc};
@@ -66,17 +70,37 @@ pub enum Skip {
     Busy,
     /// Its instant had passed: the box was suspended, stopped, or its clock was stepped.
     Missed,
+    /// The room is taken, or nobody knows whether it is.
+    Lesson,
+    /// A lesson is too near for the probe to end before it, or has just ended.
+    Margin,
+    /// Somebody asked for quiet.
+    Quiet,
+    /// The room is in use beside its timetable.
+    Occupied,
 }
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Self; 2] = [Self::Busy, Self::Missed];
+    pub const ALL: [Self; 6] = [Self::Busy, Self::Missed, Self::Lesson, Self::Margin, Self::Quiet, Self::Occupied];
+
+    /// Whether the hour is to blame, and not the box.
+    pub fn holds_back(self) -> bool {
+        match self {
+            Self::Busy | Self::Missed => false,
+            Self::Lesson | Self::Margin | Self::Quiet | Self::Occupied => true,
+        }
+    }
 
     /// The word in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Busy => "busy",
             Self::Missed => "missed",
+            Self::Lesson => "lesson",
+            Self::Margin => "margin",
+            Self::Quiet => "quiet",
+            Self::Occupied => "occupied",
         }
     }
 }

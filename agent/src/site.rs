@@ -1,9 +1,11 @@
 //! Who and where: what a booking must say of the school, the room and the vendor.
 
 use bellwether_probes::{Mistake, Span};
-use chrono::{NaiveTime, Weekday};
+use chrono::{NaiveDate, NaiveTime, Weekday};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+
+use crate::calendar::{config::Dates, holidays::is_country};
 
 /// Language of texts for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,10 @@ fn zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Erro
     name.parse().map_err(|_| serde::de::Error::custom(format!("found {name:?}, {expected}")))
 }
 
+fn own_zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Tz>, D::Error> {
+    zone(deserializer).map(Some)
+}
+
 impl Default for Locale {
     fn default() -> Self {
         Self { timezone: Tz::Asia__Shanghai, language: Language::default() }
@@ -94,7 +100,7 @@ pub struct Vendor {
     pub name: String,
     /// Working days, such as `["Mon", "Tue"]`.
     pub days: Vec<Weekday>,
-    /// Start of the working day in the school's zone.
+    /// Start of the working day, in the vendor's zone.
     #[serde(with = "clock_time")]
     pub from: NaiveTime,
     /// End of the working day.
@@ -104,6 +110,19 @@ pub struct Vendor {
     pub notice: Span,
     /// How long a visit takes.
     pub duration: Span,
+    /// The vendor's own zone; the school's if it has none.
+    #[serde(deserialize_with = "own_zone", skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<Tz>,
+    /// Country whose days off and make-up days the vendor follows, `""` for none; the school's if left
+    /// out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// Days that the vendor has off by itself.
+    #[serde(serialize_with = "dates", skip_serializing_if = "Vec::is_empty")]
+    pub days_off: Vec<Dates>,
+    /// Days on which the vendor works, although they are off or no working days.
+    #[serde(serialize_with = "dates", skip_serializing_if = "Vec::is_empty")]
+    pub works: Vec<Dates>,
 }
 
 impl Default for Vendor {
@@ -118,11 +137,34 @@ impl Default for Vendor {
             to: at(17, 30),
             notice: minutes(120),
             duration: minutes(60),
+            timezone: None,
+            country: None,
+            days_off: Vec::new(),
+            works: Vec::new(),
         }
     }
 }
 
+/// How many days off, and working days, a vendor may name.
+const MAX_DATES: usize = 400;
+
 impl Vendor {
+    /// The zone of the vendor's hours, at a school in this one.
+    pub fn zone(&self, school: Tz) -> Tz {
+        self.timezone.unwrap_or(school)
+    }
+
+    /// Whose days off the vendor follows, with a school that follows this country's.
+    pub fn country<'v>(&'v self, school: &'v str) -> &'v str {
+        self.country.as_deref().unwrap_or(school)
+    }
+
+    /// What the vendor says of a date itself: `true` if it works, `false` if it has the day off.
+    pub fn own(&self, date: NaiveDate) -> Option<bool> {
+        let holds = |list: &[Dates]| list.iter().any(|dates| dates.from <= date && date <= dates.to);
+        if holds(&self.works) { Some(true) } else { holds(&self.days_off).then_some(false) }
+    }
+
     /// Mistakes that the shape of the table does not show.
     pub fn check(&self) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
@@ -146,24 +188,49 @@ impl Vendor {
         if self.name.trim().is_empty() {
             mistakes.push(Mistake::new("name", "found an empty name, expected the vendor's name"));
         }
+        if let Some(country) = self.country.as_ref().filter(|country| !country.is_empty() && !is_country(country)) {
+            let expected = "expected two letters such as \"CN\", or \"\" for none";
+            mistakes.push(Mistake::new("country", format!("found {country:?}, {expected}")));
+        }
+        for (key, list) in [("days_off", &self.days_off), ("works", &self.works)] {
+            if list.len() > MAX_DATES {
+                let found = format!("found {} entries, expected at most {MAX_DATES}", list.len());
+                mistakes.push(Mistake::new(key, found));
+            }
+        }
+        mistakes.extend(self.contradiction());
         mistakes
+    }
+
+    /// A date that is said to be off and to be worked on.
+    fn contradiction(&self) -> Option<Mistake> {
+        let pairs = self.works.iter().flat_map(|works| self.days_off.iter().map(move |off| (works, off)));
+        let mut both = pairs.filter(|(works, off)| works.from <= off.to && off.from <= works.to);
+        let (works, off) = both.next()?;
+        let date = works.from.max(off.from);
+        let found = format!("found {works}, expected no date of {off} in days_off: {date} is in both");
+        Some(Mistake::new("works", found))
     }
 }
 
 /// Reads and writes `09:00`.
-mod clock_time {
+pub(crate) mod clock_time {
     use chrono::NaiveTime;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(time: &NaiveTime, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(time: &NaiveTime, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&time.format("%H:%M"))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveTime, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveTime, D::Error> {
         let text = String::deserialize(deserializer)?;
         NaiveTime::parse_from_str(&text, "%H:%M")
             .map_err(|_| D::Error::custom(format!("found {text:?}, expected a time of day such as \"09:00\"")))
     }
+}
+
+fn dates<S: serde::Serializer>(list: &[Dates], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.iter().map(Dates::to_string))
 }
 
 /// Everything a booking says of who and where.
@@ -177,4 +244,66 @@ pub struct Site {
     pub locale: Locale,
     /// The vendor.
     pub vendor: Vendor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vendor, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// As bookings have kept it since the first release.
+    const STORED: &str = r#"{"name":"vendor","days":["Mon","Tue","Wed","Thu","Fri"],"from":"09:00","to":"17:30","notice":7200.0,"duration":3600.0}"#;
+
+    #[test]
+    fn a_vendor_that_says_no_more_is_stored_as_ever() {
+        assert_eq!(serde_json::to_string(&Vendor::default()).expect("JSON"), STORED);
+        assert_eq!(read(STORED).expect("a vendor"), Vendor::default());
+    }
+
+    #[test]
+    fn a_vendor_with_a_calendar_of_its_own_reads_back() {
+        let text = STORED.replace(
+            '}',
+            r#","timezone":"Europe/Berlin","country":"DE","days_off":["2026-12-24/2026-12-31"],"works":["2026-10-03"]}"#,
+        );
+        let vendor = read(&text).expect("a vendor");
+        assert_eq!(vendor.timezone, Some(Tz::Europe__Berlin));
+        assert_eq!((vendor.zone(Tz::Asia__Shanghai), vendor.country("CN")), (Tz::Europe__Berlin, "DE"));
+        assert_eq!(serde_json::to_string(&vendor).expect("JSON"), text);
+        assert!(vendor.check().is_empty());
+        let none = Vendor::default();
+        assert_eq!((none.zone(Tz::Asia__Shanghai), none.country("CN")), (Tz::Asia__Shanghai, "CN"));
+        let own = ["2026-12-23", "2026-12-24", "2026-12-31", "2027-01-01", "2026-10-03"];
+        let own = own.map(|date| vendor.own(date.parse().expect("a date written here")));
+        assert_eq!(own, [None, Some(false), Some(false), None, Some(true)]);
+    }
+
+    #[test]
+    fn mistakes_of_a_vendors_calendar_are_named() {
+        let checked = |keys: &str| {
+            let vendor = read(&STORED.replace('}', &format!(",{keys}}}"))).expect("a vendor");
+            vendor
+                .check()
+                .into_iter()
+                .map(|mistake| format!("{}: {}", mistake.key, mistake.message))
+                .collect::<Vec<_>>()
+        };
+        let both = r#""days_off":["2026-12-01","2026-12-24/2026-12-31"],"works":["2026-12-20/2026-12-24"]"#;
+        let found = "works: found 2026-12-20/2026-12-24, expected no date of 2026-12-24/2026-12-31 in days_off: 2026-12-24 is \
+                     in both";
+        assert_eq!(checked(both), [found]);
+        assert_eq!(checked(&both.replace("/2026-12-24\"", "/2026-12-23\"")), Vec::<String>::new());
+        let country = r#"country: found "China", expected two letters such as "CN", or "" for none"#;
+        assert_eq!(checked(r#""country":"China""#), [country]);
+        assert_eq!(checked(r#""country":"""#), Vec::<String>::new());
+        let many = vec![r#""2026-12-01""#; 401].join(",");
+        assert_eq!(checked(&format!(r#""days_off":[{many}]"#)), ["days_off: found 401 entries, expected at most 400"]);
+        for bad in [r#""days_off":["2026-02-29"]"#, r#""timezone":"Mars""#, r#""works":["2026-12-31/2026-12-24"]"#] {
+            let error = read(&STORED.replace('}', &format!(",{bad}}}"))).expect_err(bad).to_string();
+            assert!(error.starts_with("found \""), "{error}");
+        }
+    }
 }

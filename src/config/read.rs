@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bellwether_agent::{
     Rules, Site,
+    calendar::config::{HolidayConfig, Timetable},
     channel::{self, ChannelConfig},
     rule::MetricConfig,
-    schedule::{self, Schedule},
+    schedule::{self, Schedule, gate::Weight},
     site::{Locale, Room, School, Vendor},
 };
 use bellwether_probes::{Kind, Metric, Mistake, ProbeConfig, Span, Unit, media::Profile};
@@ -26,12 +27,13 @@ struct Common {
     enabled: bool,
     schedule: Option<String>,
     timeout: Option<Span>,
+    weight: Option<Weight>,
     like: Option<Spanned<String>>,
 }
 
 impl Default for Common {
     fn default() -> Self {
-        Self { enabled: true, schedule: None, timeout: None, like: None }
+        Self { enabled: true, schedule: None, timeout: None, weight: None, like: None }
     }
 }
 
@@ -49,6 +51,14 @@ fn cadence(config: &ProbeConfig) -> (&'static str, Duration) {
     }
 }
 
+/// How much a probe disturbs that does not say so.
+fn weight(config: &ProbeConfig) -> Weight {
+    match config {
+        ProbeConfig::Media(config) if config.profile == Profile::Full => Weight::Heavy,
+        _ => Weight::Light,
+    }
+}
+
 /// Keys of a call that another one may be like in: where it goes, and by what way.
 const ALIKE: [&str; 3] = ["far_end", "interface", "dscp"];
 
@@ -61,7 +71,8 @@ struct Read {
     own: Vec<&'static str>,
 }
 
-const SECTIONS: &[&str] = &["school", "site", "room", "vendor", "web", "probe", "metrics", "channel"];
+const SECTIONS: &[&str] =
+    &["school", "site", "room", "vendor", "timetable", "holidays", "occupied", "web", "probe", "metrics", "channel"];
 
 pub(super) struct Reader<'p, 's> {
     pub(super) places: &'p mut Places<'s>,
@@ -79,15 +90,27 @@ impl<'s> Reader<'_, 's> {
         let room: Option<Room> = self.section("room");
         let vendor: Option<Vendor> = self.section("vendor");
         let web: Option<crate::web::Config> = self.section("web");
+        let before = self.places.count();
+        let timetable: Option<Timetable> = self.section("timetable");
+        let whole = self.places.count() == before;
+        let holidays: Option<HolidayConfig> = self.section("holidays");
+        let occupied: Option<crate::occupied::Config> = self.section("occupied");
         let mut site_config = Site { school: school?, room: room?, locale: locale?, vendor: vendor? };
         self.mistakes("vendor", site_config.vendor.check());
+        let (timetable, holidays, occupied) = (timetable?, holidays?, occupied?);
+        if whole {
+            // Of a table of which something was left out, too much would be found missing.
+            self.mistakes("timetable", timetable.check());
+        }
+        self.mistakes("holidays", holidays.check());
+        self.mistakes("occupied", occupied.check());
         if site_config.room.id.is_empty() {
             site_config.room.id = host_name();
         }
         let probes = self.probes(&site_config, now);
         let rules = self.rules(defaults, site, &probes);
         let channels = self.channels();
-        Some(Config { site: site_config, probes, rules, channels, web: web? })
+        Some(Config { site: site_config, timetable, holidays, occupied, probes, rules, channels, web: web? })
     }
 
     fn mistakes(&mut self, path: &str, found: Vec<Mistake>) {
@@ -151,8 +174,8 @@ impl<'s> Reader<'_, 's> {
             let Some(kind) = self.kind(&mut table, &path, &names) else { continue };
             let Some(kind) = Kind::ALL.iter().copied().find(|known| known.name() == kind) else { continue };
             let keys: &[&str] = match kind {
-                Kind::Media => &["enabled", "schedule", "timeout", "like"],
-                _ => &["enabled", "schedule", "timeout"],
+                Kind::Media => &["enabled", "schedule", "timeout", "weight", "like"],
+                _ => &["enabled", "schedule", "timeout", "weight"],
             };
             let common = take(&mut table, keys);
             let common: Option<Common> = self.places.read(common, &path);
@@ -249,7 +272,13 @@ impl<'s> Reader<'_, 's> {
             );
             self.places.report_at(self.root, Mistake::new(at("timeout"), message));
         }
-        Some(ProbeEntry { config, schedule, pattern: pattern.to_owned(), interval, timeout })
+        let least = weight(&config);
+        let weight = common.weight.unwrap_or(least);
+        if weight < least {
+            let message = "found \"light\", expected \"heavy\" for a call with a picture; profile = \"light\" has none";
+            self.places.report_at(self.root, Mistake::new(at("weight"), message));
+        }
+        Some(ProbeEntry { config, schedule, pattern: pattern.to_owned(), interval, timeout, weight })
     }
 
     fn rules(&mut self, defaults: &Table<'_>, site: &Table<'_>, probes: &BTreeMap<String, ProbeEntry>) -> Rules {

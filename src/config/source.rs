@@ -9,8 +9,11 @@ use bellwether_probes::Mistake;
 use serde::de::DeserializeOwned;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue, ValueDeserializer},
+    de::{DeArray, DeTable, DeValue, ValueDeserializer},
 };
+
+/// After so many mistakes in one section, the rest of it is not read.
+const MOST_LEFT_OUT: usize = 100;
 
 /// A table whose spans count from the start of the first source.
 pub(super) type Table<'a> = DeTable<'a>;
@@ -134,9 +137,17 @@ impl<'a> Places<'a> {
         tables
     }
 
-    /// Reads a section into `T`. Each key that does not fit is reported and left out, and the rest is
-    /// read again, so that one mistake does not hide the next.
+    /// How many mistakes were found so far.
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Reads a section into `T`. Each key, or element of a list, that does not fit is reported and left
+    /// out, and the rest is read again, so that one mistake does not hide the next.
     pub(super) fn read<T: DeserializeOwned>(&mut self, mut value: Value<'_>, path: &str) -> Option<T> {
+        // Places in lists are those of the text, whatever was left out.
+        let whole = value.clone();
+        let mut left_out: Vec<String> = Vec::new();
         loop {
             let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
                 Ok(section) => return Some(section),
@@ -144,39 +155,92 @@ impl<'a> Places<'a> {
             };
             let span = error.span().unwrap_or_else(|| value.span());
             let mut key = path.to_owned();
-            let dropped = value.get_mut().is_table() && drop_at(&mut value, &span, &mut key);
-            self.report(span, key, error.message().replace('\n', ", "));
-            if !dropped {
+            locate(&whole, &span, &mut key);
+            let dropped = drop_at(&mut value, &span);
+            let message = error.message().replace('\n', ", ");
+            // A key that was left out is missed next, and was reported already.
+            let missing = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+            if !missing.is_some_and(|field| left_out.contains(&format!("{key}.{field}"))) {
+                self.report(span, key.clone(), message);
+            }
+            left_out.push(key);
+            if !dropped || left_out.len() >= MOST_LEFT_OUT {
                 return None;
             }
         }
     }
 }
 
-/// Removes the innermost entry of a table that contains `span`, and appends its path to `key`.
-fn drop_at(value: &mut Value<'_>, span: &Range<usize>, key: &mut String) -> bool {
-    let DeValue::Table(table) = value.get_mut() else { return false };
-    let inside = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
-    let hit = table.iter().find(|(name, value)| inside(name.span()) || inside(value.span()));
-    let Some(name) = hit.map(|(name, _)| name.clone()) else { return false };
-    if !key.is_empty() {
-        key.push('.');
-    }
-    key.push_str(name.get_ref());
-    let deeper = !inside(name.span()) && table.get_mut(&name).is_some_and(|inner| drop_at(inner, span, key));
-    if !deeper {
-        table.remove(&name);
-    }
-    true
+fn inside(inner: &Range<usize>, outer: Range<usize>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
 }
 
-/// The span of the longest known part of a dotted key path.
+/// Appends the path of the innermost entry that contains `span` to `key`; whether there is one.
+///
+/// A table under a header of its own lies elsewhere than the one that it belongs to, so that every
+/// entry is looked into.
+fn locate(value: &Value<'_>, span: &Range<usize>, key: &mut String) -> bool {
+    let known = key.len();
+    let mut hit = |part: &str, own: bool, inner: &Value<'_>| {
+        key.push_str(part);
+        let hit = locate(inner, span, key) || own || inside(span, inner.span());
+        if !hit {
+            key.truncate(known);
+        }
+        hit
+    };
+    match value.get_ref() {
+        DeValue::Table(table) => {
+            let dot = if known == 0 { "" } else { "." };
+            table.iter().any(|(name, inner)| hit(&format!("{dot}{}", name.get_ref()), inside(span, name.span()), inner))
+        }
+        DeValue::Array(items) => {
+            items.iter().enumerate().any(|(index, inner)| hit(&format!("[{index}]"), false, inner))
+        }
+        _ => false,
+    }
+}
+
+/// Removes the innermost entry that contains `span`; whether there is one.
+fn drop_at(value: &mut Value<'_>, span: &Range<usize>) -> bool {
+    match value.get_mut() {
+        DeValue::Table(table) => {
+            for (name, inner) in table.iter_mut() {
+                if drop_at(inner, span) {
+                    return true;
+                }
+                if inside(span, name.span()) || inside(span, inner.span()) {
+                    let name = name.clone();
+                    return table.remove(&name).is_some();
+                }
+            }
+            false
+        }
+        DeValue::Array(items) => {
+            if items.iter_mut().any(|inner| drop_at(inner, span)) {
+                return true;
+            }
+            let count = items.len();
+            let kept = std::mem::replace(items, DeArray::new()).into_iter().filter(|inner| !inside(span, inner.span()));
+            *items = kept.collect();
+            items.len() < count
+        }
+        _ => false,
+    }
+}
+
+/// The span of the longest known part of a key path such as `timetable.term[0].lessons[2]`.
 fn find(root: &Table<'_>, path: &str) -> Option<Range<usize>> {
     let mut table = root;
     let mut found = None;
     for part in path.split('.') {
-        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == part) else { break };
+        let (part, places) = part.split_once('[').unwrap_or((part, ""));
+        let Some((name, mut value)) = table.iter().find(|(name, _)| name.get_ref() == part) else { break };
         found = Some(name.span());
+        for place in places.split('[').filter_map(|place| place.trim_end_matches(']').parse::<usize>().ok()) {
+            let Some(item) = value.get_ref().as_array().and_then(|items| items.get(place)) else { break };
+            (value, found) = (item, Some(item.span()));
+        }
         match value.get_ref() {
             DeValue::Table(inner) => table = inner,
             _ => break,

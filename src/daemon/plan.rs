@@ -1,16 +1,20 @@
 //! The probes the daemon knows, and when each is due.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bellwether_agent::{
     export::ProbeStatus,
     rule::Rules,
-    schedule::{Due, Skip, due},
+    schedule::{Due, Skip, due, starved::starved},
 };
-use bellwether_probes::{Probe, ProbeConfig, media::Profile};
-use chrono::{DateTime, Utc};
+use bellwether_probes::{Probe, ProbeConfig, ProbeRun, media::Profile};
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::pool;
 use crate::config::ProbeEntry;
+
+/// The loop looks at its clock once a minute; when more than this has passed it was not running.
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
 
 /// One configured probe.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub(super) struct Slot {
     pub(super) probe: Option<Probe>,
     /// The last instant up to which the schedule was followed.
     examined: DateTime<Utc>,
+    /// When it last ran; before its first run, when it was made.
+    ran_at: DateTime<Utc>,
+    /// Why it was last held back, if it has not run since.
+    held: Option<Skip>,
 }
 
 /// All configured probes.
@@ -29,6 +37,8 @@ pub(super) struct Plan {
     pub(super) slots: BTreeMap<String, Slot>,
     pub(super) status: BTreeMap<String, ProbeStatus>,
     generations: u64,
+    /// When it was last asked who starves.
+    asked_at: Option<DateTime<Utc>>,
 }
 
 impl Plan {
@@ -45,9 +55,10 @@ impl Plan {
                 continue;
             }
             self.generations += 1;
-            let examined = self.slots.get(name).map_or(now, |slot| slot.examined);
+            let (examined, ran_at, held) =
+                self.slots.get(name).map_or((now, now, None), |slot| (slot.examined, slot.ran_at, slot.held));
             let probe = Some(Probe::new(name, entry.config.clone()));
-            let slot = Slot { entry: entry.clone(), generation: self.generations, probe, examined };
+            let slot = Slot { entry: entry.clone(), generation: self.generations, probe, examined, ran_at, held };
             self.slots.insert(name.clone(), slot);
             let fresh =
                 ProbeStatus::new(entry.config.kind(), entry.interval, entry.timeout, |metric| rules.edges(metric));
@@ -65,15 +76,28 @@ impl Plan {
         }
     }
 
-    /// The probes of the first inspection: all, but for light calls where a full one shows the same and more.
-    pub(super) fn first(&self) -> Vec<String> {
+    /// The probes of the first inspection: all that `may` run, but for light calls where a full one shows
+    /// the same and more. What may not run stands beside them, and why not.
+    pub(super) fn first(&self, may: impl Fn(&ProbeEntry) -> Result<(), Skip>) -> (Vec<String>, Vec<(String, Skip)>) {
         let profile = |slot: &Slot| match &slot.entry.config {
             ProbeConfig::Media(config) => Some(config.profile),
             _ => None,
         };
-        let full = self.slots.values().any(|slot| profile(slot) == Some(Profile::Full));
+        let asked = self.slots.iter().map(|(name, slot)| (name.clone(), slot, may(&slot.entry)));
+        let (free, held): (Vec<_>, Vec<_>) = asked.partition(|(_, _, may)| may.is_ok());
+        let full = free.iter().any(|(_, slot, _)| profile(slot) == Some(Profile::Full));
         let runs = |slot: &Slot| !(full && profile(slot) == Some(Profile::Light));
-        self.slots.iter().filter(|(_, slot)| runs(slot)).map(|(name, _)| name.clone()).collect()
+        let free = free.into_iter().filter(|(_, slot, _)| runs(slot)).map(|(name, _, _)| name).collect();
+        (free, held.into_iter().filter_map(|(name, _, may)| Some((name, may.err()?))).collect())
+    }
+
+    /// How long a pass over all probes takes at most; pools work side by side.
+    pub(super) fn longest_pass(&self) -> Duration {
+        let pass = |pool| {
+            let slots = self.slots.values().filter(|slot| pool::Name::of(slot.entry.config.kind()) == pool);
+            slots.fold(Duration::ZERO, |sum, slot| sum.saturating_add(slot.entry.timeout))
+        };
+        pool::Name::ALL.into_iter().map(pass).max().unwrap_or_default()
     }
 
     /// The probes to run at `now`; runs that were missed are counted and not made up for.
@@ -98,6 +122,55 @@ impl Plan {
         names
     }
 
+    /// Counts a run that was due and does not happen.
+    pub(super) fn skip(&mut self, name: &str, reason: Skip) {
+        if let Some(status) = self.status.get_mut(name) {
+            status.skip(reason, 1);
+        }
+        let Some(slot) = self.slots.get_mut(name) else { return };
+        match reason {
+            Skip::Busy => tracing::warn!(probe = name, "still busy with its last run, this one is left out"),
+            reason if !reason.holds_back() => {}
+            reason if slot.held.replace(reason) == Some(reason) => {
+                tracing::debug!(probe = name, reason = reason.name(), "held back");
+            }
+            reason => tracing::info!(probe = name, reason = reason.name(), "held back until further notice"),
+        }
+    }
+
+    /// Takes down a run that has ended.
+    pub(super) fn ran(&mut self, name: &str, run: &ProbeRun, queued: Duration, now: DateTime<Utc>) {
+        if let Some(status) = self.status.get_mut(name) {
+            status.queued = queued;
+            status.ran(run);
+        }
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.ran_at = now;
+            if slot.held.take().is_some() {
+                tracing::info!(probe = name, "runs again");
+            }
+        }
+    }
+
+    /// Finds the probes that wait for free time in vain; whether that changed for any.
+    pub(super) fn starve(&mut self, now: DateTime<Utc>) -> bool {
+        // Nobody waited while the box slept, or while its clock leapt.
+        let passed = now - self.asked_at.replace(now).unwrap_or(now);
+        let leap = if (TimeDelta::zero()..=LONGEST_WAIT).contains(&passed) { TimeDelta::zero() } else { passed };
+        let mut changed = false;
+        for (name, slot) in &mut self.slots {
+            slot.ran_at = slot.ran_at.checked_add_signed(leap).unwrap_or(now);
+            let Some(status) = self.status.get_mut(name) else { continue };
+            let is = starved(slot.ran_at, slot.held.is_some(), slot.entry.interval, now);
+            if is && !status.starved {
+                let hours = (now - slot.ran_at).num_hours();
+                tracing::warn!(probe = %name, hours, "finds no free time");
+            }
+            changed |= std::mem::replace(&mut status.starved, is) != is;
+        }
+        changed
+    }
+
     /// When the next probe is due, seen from `now`.
     pub(super) fn next(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let at = |slot: &Slot| match due(&slot.entry.schedule, slot.examined, now).0 {
@@ -116,6 +189,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use bellwether_agent::schedule::gate::Weight;
     use bellwether_probes::Metric;
 
     use super::*;
@@ -130,6 +204,10 @@ mod tests {
         plan
     }
 
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
     #[test]
     fn the_first_inspection_makes_one_call_and_no_light_one_beside_a_full_one() {
         let off = |name: &str| format!("[probe.{name}]\nenabled = false\n");
@@ -141,8 +219,45 @@ mod tests {
             (off("call") + &off("voice"), &["box", "versions"]),
             (off("call") + lab, &["box", "lab", "versions", "voice"]),
         ] {
-            assert_eq!(plan(&text).first(), expected, "{text}");
+            assert_eq!(plan(&text).first(|_| Ok(())), (names(expected), Vec::new()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_light_call_takes_the_place_of_a_full_one_that_is_held_back() {
+        let in_a_lesson = |entry: &ProbeEntry| match entry.weight {
+            Weight::Heavy => Err(Skip::Lesson),
+            Weight::Light => Ok(()),
+        };
+        let (first, held) = plan("").first(in_a_lesson);
+        assert_eq!(first, names(&["box", "versions", "voice"]));
+        assert_eq!(held, [("call".to_owned(), Skip::Lesson)]);
+    }
+
+    #[test]
+    fn a_probe_that_is_held_back_for_a_day_starves_until_it_runs() {
+        let hour = |count| DateTime::UNIX_EPOCH + TimeDelta::hours(count);
+        let mut plan = plan("");
+        let starved = |plan: &Plan| plan.status.get("call").expect("built in").starved;
+        // Nothing held it back: it did not run for other reasons.
+        plan.skip("call", Skip::Busy);
+        plan.skip("call", Skip::Missed);
+        let until =
+            |plan: &mut Plan, from, to| (from..=to).filter(|count| plan.starve(hour(*count))).collect::<Vec<_>>();
+        assert_eq!(until(&mut plan, 0, 26), [0; 0]);
+        plan.skip("call", Skip::Quiet);
+        assert_eq!(until(&mut plan, 27, 28), [27]);
+        assert!(starved(&plan));
+        plan.ran("call", &ProbeRun::new("call", hour(28)), Duration::ZERO, hour(28));
+        assert!(plan.starve(hour(28)) && !starved(&plan));
+        plan.skip("call", Skip::Lesson);
+        // The box slept for a night, and its clock was set back and forth: that is no waiting.
+        assert_eq!(until(&mut plan, 29, 40), [0; 0]);
+        assert_eq!(until(&mut plan, 50, 60), [0; 0]);
+        assert_eq!(until(&mut plan, 10, 12), [0; 0]);
+        assert_eq!(until(&mut plan, 60, 62), [61]);
+        let skipped = &plan.status.get("call").expect("built in").skipped;
+        assert_eq!((skipped[&Skip::Lesson], skipped[&Skip::Quiet], skipped[&Skip::Busy]), (1, 1, 1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
+use bellwether_agent::schedule::{Skip, gate::Weight};
 use bellwether_probes::{Kind, Probe, ProbeRun, RunContext};
 use chrono::{DateTime, Utc};
 use tokio::{
@@ -11,7 +12,11 @@ use tokio::{
     time::Instant,
 };
 
-use crate::Clock;
+use super::hours::{Hours, span};
+use crate::{
+    Clock,
+    occupied::{self, Seen},
+};
 
 /// Which probes wait for one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,19 +46,20 @@ pub(super) struct Job {
     pub(super) generation: u64,
     pub(super) probe: Probe,
     pub(super) timeout: Duration,
+    pub(super) weight: Weight,
     pub(super) seed: u64,
     /// The longest that media of a call is measured, if it is shortened.
     pub(super) longest: Option<Duration>,
     pub(super) queued_at: Instant,
 }
 
-/// A probe that has come out, with what it measured.
+/// A probe that has come out, with what it measured, or why it was held back or stopped.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) name: String,
     pub(super) generation: u64,
     pub(super) probe: Probe,
-    pub(super) run: ProbeRun,
+    pub(super) run: Result<ProbeRun, Skip>,
     pub(super) queued: Duration,
 }
 
@@ -63,6 +69,8 @@ pub(super) struct Pass {
     pub(super) pool: Name,
     pub(super) started_at: DateTime<Utc>,
     pub(super) done: Vec<Done>,
+    /// What the last look at the room's use has found, if there was one.
+    pub(super) seen: Option<Seen>,
 }
 
 /// What every run of the daemon is given.
@@ -70,6 +78,7 @@ pub(super) struct Pass {
 pub(super) struct Surroundings {
     pub(super) worker: Arc<PathBuf>,
     pub(super) cancel: watch::Receiver<bool>,
+    pub(super) hours: watch::Receiver<Hours>,
 }
 
 /// A pool: what runs, and what waits for it.
@@ -100,6 +109,13 @@ impl Pool {
 
     pub(super) fn push(&mut self, job: Job) {
         self.waiting.push_back(job);
+    }
+
+    /// How long a probe that is put in now may have to wait for its turn.
+    pub(super) fn queue(&self) -> Duration {
+        let running = |running: &Running| running.overdue_at.saturating_duration_since(Instant::now());
+        let waiting: Duration = self.waiting.iter().map(|job| job.timeout + GRACE).sum();
+        self.running.as_ref().map(running).unwrap_or_default() + waiting
     }
 
     /// Starts a pass over all that waits, unless one is under way.
@@ -145,20 +161,88 @@ const GRACE: Duration = Duration::from_secs(15);
 async fn pass<C: Clock>(pool: Name, jobs: Vec<Job>, surroundings: &Surroundings, clock: &C) -> Pass {
     let started_at = clock();
     let mut done = Vec::with_capacity(jobs.len());
+    let mut seen = None;
     for mut job in jobs {
         let queued = job.queued_at.elapsed();
-        let context = RunContext {
-            now: clock(),
-            timeout: job.timeout,
-            worker: surroundings.worker.to_path_buf(),
-            seed: job.seed,
-            cancel: surroundings.cancel.clone(),
-            progress: None,
-            capture: None,
-            longest: job.longest,
+        // It was allowed to run when it was put in; what ran before it may have taken its time.
+        let allowed = may_start(&job, surroundings, clock, &mut seen).await;
+        let run = match allowed {
+            Ok(()) => run(&mut job, surroundings, clock, &mut seen).await,
+            Err(skip) => Err(skip),
         };
-        let run = job.probe.run(&context).await;
         done.push(Done { name: job.name, generation: job.generation, probe: job.probe, run, queued });
     }
-    Pass { pool, started_at, done }
+    Pass { pool, started_at, done, seen }
+}
+
+/// Whether a job may start now. If nothing else speaks against it, the room is looked at before a heavy one.
+async fn may_start<C: Clock>(
+    job: &Job,
+    surroundings: &Surroundings,
+    clock: &C,
+    seen: &mut Option<Seen>,
+) -> Result<(), Skip> {
+    let hours = surroundings.hours.borrow().clone();
+    hours.may_start(job.weight, span(job.timeout), clock())?;
+    if job.weight == Weight::Light || !hours.look.looks() {
+        return Ok(());
+    }
+    let found = seen.insert(occupied::look(&hours.look, clock()).await);
+    // What holds it back may have changed meanwhile.
+    let hours = Hours { occupied: found.occupied().is_some(), ..surroundings.hours.borrow().clone() };
+    hours.may_start(job.weight, span(job.timeout), clock())
+}
+
+/// Runs a probe, and stops it as soon as it may run no longer. What it had measured by then is dropped:
+/// it says more of the stop than of the room.
+async fn run<C: Clock>(
+    job: &mut Job,
+    surroundings: &Surroundings,
+    clock: &C,
+    seen: &mut Option<Seen>,
+) -> Result<ProbeRun, Skip> {
+    let (stop, cancel) = watch::channel(false);
+    let context = RunContext {
+        now: clock(),
+        timeout: job.timeout,
+        worker: surroundings.worker.to_path_buf(),
+        seed: job.seed,
+        cancel,
+        progress: None,
+        capture: None,
+        longest: job.longest,
+    };
+    let (weight, end) = (job.weight, Instant::now() + job.timeout);
+    let (mut goodbye, mut hours) = (surroundings.cancel.clone(), surroundings.hours.clone());
+    let run = job.probe.run(&context);
+    tokio::pin!(run);
+    let held = async {
+        loop {
+            // An error means that the loop is gone, which says goodbye.
+            if hours.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            let left = span(end.saturating_duration_since(Instant::now()));
+            let now = hours.borrow_and_update().clone();
+            if let Err(skip) = now.may_go_on(weight, left, clock()) {
+                break skip;
+            }
+            // Somebody may have come in.
+            let looks = weight == Weight::Heavy && now.look.looks();
+            if looks {
+                let found = seen.insert(occupied::look(&now.look, clock()).await);
+                if found.occupied().is_some() {
+                    break Skip::Occupied;
+                }
+            }
+        }
+    };
+    let ended = tokio::select! {
+        run = &mut run => return Ok(run),
+        skip = held => Err(skip),
+        _ = goodbye.wait_for(|cancel| *cancel) => Ok(()),
+    };
+    stop.send_replace(true);
+    let run = run.await;
+    ended.map(|()| run)
 }

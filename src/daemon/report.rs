@@ -6,13 +6,14 @@ use bellwether_agent::{
     Conclusion,
     booking::dispatch::Settled,
     channel::{Channels, Outcome},
-    export::{OrderCounts, Snapshot},
+    export::{Hours, OrderCounts, Snapshot},
     judge::Level,
     store::{OrderCount, OrderState},
 };
 use bellwether_probes::{Family, ProbeRun};
 
 use super::Known;
+use crate::occupied::Seen;
 
 /// An error with all that caused it, in one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
@@ -91,7 +92,7 @@ pub(super) fn with_zeros(counts: Vec<OrderCount>, channels: &Channels) -> OrderC
 
 impl Known {
     /// All of it at this instant, as the exporter takes it.
-    pub(super) fn snapshot(&self, channels: &Channels) -> Snapshot {
+    pub(super) fn snapshot(&self, channels: &Channels, hours: Hours) -> Snapshot {
         let mut bookings = BTreeMap::new();
         let mut refused: BTreeMap<String, u64> = channels.names().map(|name| (name.to_owned(), 0)).collect();
         for booking in self.memory.bookings.values() {
@@ -118,6 +119,8 @@ impl Known {
             refused,
             commit_failures: self.commit_failures,
             reload: self.reload,
+            hours,
+            room_use: self.seen.as_ref().map(Seen::exported),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bellwether_agent::{
@@ -19,12 +20,18 @@ use data_encoding::BASE32_NOPAD;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_cron_scheduler::JobSchedulerError;
 
-use super::{Daemon, Inputs, Known, Plan, Pool, Surroundings, pool, report};
+use super::{Daemon, Inputs, Known, Plan, Pool, Surroundings, hours::Keeper, pool, report};
 use crate::{
     Clock,
     config::{self, ConfigError},
-    heartbeat, systemd, web,
+    control,
+    heartbeat::Heart,
+    quiet::Quiet,
+    systemd, web,
 };
+
+/// How long a start waits for lessons to be read, before the first inspection has to do without.
+const FIRST_READING: Duration = Duration::from_secs(3);
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -35,6 +42,8 @@ pub struct Options {
     pub state: PathBuf,
     /// The program that serves `probe-worker`: this one.
     pub worker: PathBuf,
+    /// Where commands are taken.
+    pub control: control::Socket,
 }
 
 /// Why the daemon does not start.
@@ -104,7 +113,7 @@ fn bookings_folder(state: &Path) -> PathBuf {
 }
 
 impl<C: Clock> Daemon<C> {
-    pub(super) async fn start(options: Options, clock: C) -> Result<(Self, Inputs), StartError> {
+    pub(super) async fn start(options: Options, clock: C, heart: Heart) -> Result<(Self, Inputs), StartError> {
         let now = clock();
         let config = config::load(options.config.as_deref(), now)?;
         make_folder(&options.state)?;
@@ -121,8 +130,33 @@ impl<C: Clock> Daemon<C> {
         let mut plan = Plan::default();
         plan.take(&config.probes, &config.rules, now);
         let reload = Reload { successful: true, succeeded_at: now };
-        let known = Known { started_at: now, config, memory, plan, orders, commit_failures: 0, reload };
-        let (snapshots, snapshots_seen) = watch::channel(Arc::new(known.snapshot(&channels.borrow())));
+        let known = Known {
+            started_at: now,
+            quiet: Quiet::read(&options.state, now),
+            seen: None,
+            config,
+            memory,
+            plan,
+            orders,
+            commit_failures: 0,
+            reload,
+        };
+        let (readings_sender, readings) = mpsc::channel(1);
+        let mut hours = Keeper::new(&known.config, readings_sender);
+        hours.quiet(known.quiet.until(now));
+        hours.read(&known.config, &options.state, false, now);
+        let first = known.snapshot(&channels.borrow(), hours.exported());
+        let (snapshots, snapshots_seen) = watch::channel(Arc::new(first));
+        // Before it is said that the daemon listens: whoever waits for that may have a command.
+        let (asks_sender, asks) = mpsc::channel(4);
+        let control = match control::Server::start(&options.control, asks_sender).await {
+            Ok(server) => Some(server),
+            Err(error) => {
+                // A box that cannot be commanded is still better inspected than not.
+                tracing::error!(error = report::chain(&error), "commands such as `bellwether quiet` are not taken");
+                None
+            }
+        };
         let listen = known.config.web.listen;
         let server = web::Server::start(&known.config.web, snapshots_seen, clock.clone())
             .await
@@ -145,8 +179,7 @@ impl<C: Clock> Daemon<C> {
                 let _gone = ended.wait_for(|cancel| *cancel).await;
             },
         ));
-        let (beat_sender, beats) = mpsc::channel(1);
-        let heart = heartbeat::start(beat_sender).await?;
+        let (beats, heart) = heart.start().await?;
         let (passes_sender, passes) = mpsc::channel(4);
         let mut daemon = Self {
             clock,
@@ -154,11 +187,14 @@ impl<C: Clock> Daemon<C> {
             known,
             store,
             pools: pool::Name::ALL.into_iter().map(|name| (name, Pool::new(name))).collect::<BTreeMap<_, _>>(),
-            surroundings: Surroundings { worker: Arc::new(options.worker), cancel: cancelled },
+            surroundings: Surroundings { worker: Arc::new(options.worker), cancel: cancelled, hours: hours.watch() },
+            hours,
+            state: options.state,
             passes: passes_sender,
             random,
             snapshots,
             web: Some(server),
+            _control: control,
             channels,
             default_folder,
             orders_due,
@@ -167,10 +203,15 @@ impl<C: Clock> Daemon<C> {
             watchdog: systemd::watchdog_period(),
             settling: true,
         };
+        let mut inputs = Inputs { beats, passes, settled, readings, asks };
+        // What takes longer comes as an event; until then nothing is free.
+        if let Ok(Some(read)) = tokio::time::timeout(FIRST_READING, inputs.readings.recv()).await {
+            daemon.take_hours(read);
+        }
         // The first inspection follows at once: a box that was just started has something to tell.
         daemon.run_first();
         systemd::ready(&daemon.status_line());
-        Ok((daemon, Inputs { beats, passes, settled }))
+        Ok((daemon, inputs))
     }
 
     pub(super) fn status_line(&self) -> String {

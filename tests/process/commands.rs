@@ -8,7 +8,20 @@ use crate::daemon::{Ended, Home, NO_CALL, program};
 fn help_and_version_are_printed() {
     let help = Ended::of(program().arg("--help"));
     assert_eq!((help.code, help.stderr.as_str()), (0, ""));
-    for word in ["inspect", "analyse", "check-config", "reflect", "bookings", "--config", "--state"] {
+    for word in [
+        "inspect",
+        "analyse",
+        "check-config",
+        "reflect",
+        "bookings",
+        "calendar",
+        "slots",
+        "explain",
+        "holidays",
+        "quiet",
+        "--config",
+        "--state",
+    ] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
     assert!(!help.stdout.contains("probe-worker"), "not for people");

@@ -1,11 +1,12 @@
 //! Bookings for tests.
 
 use bellwether_probes::{Family, Label, Labels, Metric};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use chrono_tz::Tz;
 
-use super::{Booking, ChangeKind, ComponentState, Kind, Severity, State, VersionChange, booking_key, slot};
+use super::{Booking, ChangeKind, ComponentState, Kind, Severity, State, VersionChange, Window, booking_key, slot};
 use crate::{
+    calendar::{Calendar, Certainty, Day, DayKind, zone},
     incident::{Cause, Evidence},
     judge::Level,
     site::{Contact, Room, School, Vendor},
@@ -13,6 +14,39 @@ use crate::{
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time written here")
+}
+
+/// The hours of a school without a timetable, in Shanghai, from the day before `from`.
+pub(crate) fn calendar(vendor: &Vendor, from: DateTime<Utc>, days: usize) -> Calendar {
+    let zone = Tz::Asia__Shanghai;
+    let (open, close) = (NaiveTime::from_hms_opt(7, 0, 0), NaiveTime::from_hms_opt(22, 0, 0));
+    let first = zone::date(zone, from).pred_opt().expect("a day before");
+    let dates: Vec<_> = first.iter_days().take(days).collect();
+    let day = |date: &NaiveDate| Day {
+        date: *date,
+        kind: DayKind::Teaching,
+        name: "".into(),
+        week: None,
+        follows: None,
+        known: true,
+    };
+    let open = |date: &NaiveDate| zone::window(zone, *date, open?, close?);
+    let works = |date: &&NaiveDate| vendor.days.contains(&date.weekday());
+    let hours = |date: &NaiveDate| Some((zone::window(zone, *date, vendor.from, vendor.to)?, true));
+    Calendar::of_parts(
+        zone,
+        dates.iter().map(day).collect(),
+        Vec::new(),
+        dates.iter().filter_map(open).collect(),
+        dates.iter().filter(works).filter_map(hours).collect(),
+        Certainty::NoTimetable,
+    )
+}
+
+fn wanted(now: DateTime<Utc>) -> Vec<Window> {
+    let vendor = Vendor::default();
+    let answer = slot::wanted(&calendar(&vendor, now, 40), &vendor, slot::Class::Patch, &[], now);
+    answer.offers.into_iter().map(|offer| offer.window).collect()
 }
 
 /// A fault with everything that a booking can say.
@@ -51,6 +85,7 @@ pub(crate) fn full() -> Booking {
         opened_at,
         updated_at: opened_at,
         recovered_at: None,
+        lesson_at_risk: None,
         school: School {
             name: "示范小学".into(),
             campus: "东校区".into(),
@@ -81,10 +116,36 @@ pub(crate) fn full() -> Booking {
             evidence(Metric::MediaJitter, "audio", 0.0312, 0.0455, 0.03, Level::Critical),
             evidence(Metric::MediaLoss, "video", 0.024, 0.031, 0.01, Level::Degraded),
         ],
-        wanted: slot::wanted(&Vendor::default(), Tz::Asia__Shanghai, opened_at),
+        wanted: wanted(opened_at),
+        provisional: Vec::new(),
+        no_window: None,
+        asks: Vec::new(),
         missing: Vec::new(),
         op_seq: 1,
     }
+}
+
+/// A fault for which no time fits, with every exception there is.
+pub(crate) fn exceptional() -> Booking {
+    use slot::{Need, Relaxation};
+    let window = |start, minutes| Window { start: at(start), end: at(start) + chrono::TimeDelta::minutes(minutes) };
+    let ask = |needs, windows| Relaxation { needs, windows, provisional: false };
+    let sunday = window("2026-11-29T01:00:00Z", 60);
+    let asks = vec![
+        ask(
+            vec![Need::Later { date: "2026-12-23".parse().expect("a date written here") }],
+            vec![window("2026-12-23T08:00:00Z", 60)],
+        ),
+        ask(vec![Need::AfterHours { minutes: 45 }], vec![window("2026-11-25T09:15:00Z", 60)]),
+        ask(vec![Need::LessNotice { minutes: 30 }], vec![window("2026-11-24T02:30:00Z", 60)]),
+        Relaxation { provisional: true, ..ask(vec![Need::Weekend { vendor: true, building: true }], vec![sunday]) },
+        ask(vec![Need::Shorter { minutes: 45 }], vec![window("2026-11-24T04:15:00Z", 45)]),
+        ask(
+            vec![Need::Weekend { vendor: true, building: false }, Need::Split { parts: 2, minutes: 30 }],
+            vec![window("2026-11-28T04:15:00Z", 30), window("2026-11-29T04:15:00Z", 30)],
+        ),
+    ];
+    Booking { wanted: Vec::new(), no_window: Some(slot::Nothing::NoneFits), asks, ..full() }
 }
 
 /// A check on a box that knows nothing of its school.
@@ -102,7 +163,7 @@ pub(crate) fn minimal() -> Booking {
         room: Room::default(),
         vendor: Vendor::default(),
         versions: Vec::new(),
-        changes: vec![full.changes[0].clone()],
+        changes: vec![VersionChange { kind: ChangeKind::Patch, ..full.changes[0].clone() }],
         evidence: Vec::new(),
         wanted: Vec::new(),
         missing: ["school.name", "room.id", "room.name", "school.contact.name", "school.contact.phone", "versions"]

@@ -11,8 +11,11 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use self::words::{Words, weekday};
-use super::{Booking, Kind, State, VersionChange, Window};
+use super::{Booking, Kind, State, VersionChange, Window, slot};
 use crate::{incident::Evidence, judge::Level, site::Language};
+
+/// The text names no more exceptions that would make a visit possible; the JSON has all of them.
+const MOST_ASKS: usize = 6;
 
 /// A booking's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +35,14 @@ impl Text {
 
 /// Writes a booking for people. Times are in the school's zone.
 pub fn write(booking: &Booking, language: Language) -> Text {
-    let writer = Writer { booking, words: Words::of(language), zone: booking.timezone.parse().unwrap_or(Tz::UTC) };
+    let zone = booking.timezone.parse().unwrap_or(Tz::UTC);
+    let writer = Writer { booking, language, words: Words::of(language), zone };
     Text { subject: writer.subject(), body: writer.body() }
 }
 
 struct Writer<'a> {
     booking: &'a Booking,
+    language: Language,
     words: &'static Words,
     zone: Tz,
 }
@@ -70,6 +75,8 @@ impl Writer<'_> {
             out.line(words.cancelled);
         } else if let Some(at) = booking.recovered_at {
             out.line(&format!("{}{}{}", words.recovered, words.colon, self.instant(at)));
+        } else if let Some(lesson) = booking.lesson_at_risk {
+            out.line(&words.at_risk(&self.instant(lesson)));
         }
         if !out.text.is_empty() {
             out.line("");
@@ -82,7 +89,13 @@ impl Writer<'_> {
         let contact = &booking.school.contact;
         out.field(words.contact, &joined([&contact.name[..], &contact.phone, &contact.email], " / "));
         out.list(words.wanted, booking.wanted.iter().map(|window| self.window(window)));
-        out.field(words.duration, &words.minutes(booking.vendor.duration.0.as_secs().div_ceil(60)));
+        if let Some(nothing) = booking.no_window.filter(|_| booking.wanted.is_empty()) {
+            out.field(words.wanted, slot::text::no_window(nothing, !booking.asks.is_empty(), self.language));
+            let asks = booking.asks.iter().take(MOST_ASKS);
+            out.items(asks.map(|ask| slot::text::exception(ask, self.zone, self.language)));
+        }
+        let visit = booking.class().visit(slot::span(booking.vendor.duration));
+        out.field(words.duration, &words.minutes(visit.num_minutes()));
         out.field(words.kind, &format!("{}{}{}", words.kind(booking.kind), words.comma, self.severity()));
         out.field(words.request, &self.request());
         out.field(words.deployment, words.deployment(&booking.room.deployment));
@@ -169,7 +182,8 @@ impl Writer<'_> {
     fn window(&self, window: &Window) -> String {
         let (start, end) = (window.start.with_timezone(&self.zone), window.end.with_timezone(&self.zone));
         let day = weekday(&start, self.words);
-        format!("{} {day} {}–{}", start.format("%Y-%m-%d"), start.format("%H:%M"), end.format("%H:%M"))
+        let marks = slot::text::marks(*window, self.booking.provisional.contains(window), self.zone, self.language);
+        format!("{} {day} {}–{}{marks}", start.format("%Y-%m-%d"), start.format("%H:%M"), end.format("%H:%M"))
     }
 }
 
@@ -196,6 +210,10 @@ impl Lines {
         if items.peek().is_some() {
             self.line(&format!("{name}{}", self.colon.trim_end()));
         }
+        self.items(items);
+    }
+
+    fn items(&mut self, items: impl Iterator<Item = String>) {
         for item in items {
             self.line(&format!("  - {item}"));
         }
@@ -215,7 +233,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::booking::{examples, ical};
+    use crate::booking::{ChangeKind, examples, ical};
 
     #[test]
     fn golden_chinese_fault() {
@@ -238,6 +256,55 @@ mod tests {
     }
 
     #[test]
+    fn golden_exceptions() {
+        let text = write(&examples::exceptional(), Language::Chinese);
+        assert_eq!(text.letter(), include_str!("text/golden/exceptions.zh-CN.txt"));
+        let text = write(&examples::exceptional(), Language::English);
+        assert_eq!(text.letter(), include_str!("text/golden/exceptions.en.txt"));
+    }
+
+    #[test]
+    fn a_provisional_time_and_a_weekend_are_marked() {
+        let mut booking = examples::full();
+        let sunday = Window { start: at("2026-11-29T01:00:00Z"), end: at("2026-11-29T02:00:00Z") };
+        booking.wanted.push(sunday);
+        booking.provisional = vec![booking.wanted[1], sunday];
+        let text = write(&booking, Language::Chinese).body;
+        for line in [
+            "  - 2026-11-24 周二 12:00–13:00\n",
+            "  - 2026-11-25 周三 09:00–10:00（暂定，待节假日安排或课表更新后确认）\n",
+            "  - 2026-11-29 周日 09:00–10:00（周末；暂定，待节假日安排或课表更新后确认）\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        let text = write(&booking, Language::English).body;
+        assert!(text.contains("10:00 (weekend; provisional, until holidays or timetable are known)\n"), "{text}");
+    }
+
+    #[test]
+    fn without_a_timetable_that_can_be_read_the_booking_says_so() {
+        let mut booking = examples::full();
+        booking.wanted.clear();
+        booking.no_window = Some(slot::Nothing::Unreadable);
+        let text = write(&booking, Language::English).body;
+        assert!(text.contains("Wanted times: The timetable cannot be read"), "{text}");
+    }
+
+    #[test]
+    fn a_check_of_a_larger_change_takes_longer() {
+        let mut booking = examples::minimal();
+        for (kind, length) in [(ChangeKind::Patch, 60), (ChangeKind::Minor, 90), (ChangeKind::Major, 120)] {
+            booking.changes[0].kind = kind;
+            let text = write(&booking, Language::English).body;
+            assert!(text.contains(&format!("Expected duration: {length} minutes\n")), "{text}");
+        }
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().expect("a time written here")
+    }
+
+    #[test]
     fn an_end_or_recovery_stands_first() {
         let mut booking = examples::full();
         booking.recovered_at = Some(booking.opened_at);
@@ -248,6 +315,20 @@ mod tests {
         let text = write(&booking, Language::Chinese);
         assert!(text.body.starts_with("本预约已撤销"), "{}", text.body);
         assert!(text.subject.contains("已撤销") && !text.subject.contains("已恢复"), "{}", text.subject);
+    }
+
+    #[test]
+    fn a_lesson_at_risk_is_named_until_it_recovers() {
+        let mut booking = examples::full();
+        booking.lesson_at_risk = "2026-11-24T00:00:00Z".parse().ok();
+        for (language, line) in [
+            (Language::Chinese, "课前检查时仍未恢复，影响 2026-11-24 08:00 开始的课。"),
+            (Language::English, "Still broken before the lesson of 2026-11-24 08:00."),
+        ] {
+            assert_eq!(write(&booking, language).body.lines().next(), Some(line));
+        }
+        booking.recovered_at = Some(booking.opened_at);
+        assert!(!write(&booking, Language::English).body.contains("Still broken"));
     }
 
     #[test]

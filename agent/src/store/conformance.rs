@@ -104,6 +104,7 @@ pub(crate) fn booking(key: &str) -> Booking {
         opened_at: at(0),
         updated_at: at(0),
         recovered_at: None,
+        lesson_at_risk: None,
         school: site.school,
         room: site.room,
         vendor: site.vendor,
@@ -112,6 +113,9 @@ pub(crate) fn booking(key: &str) -> Booking {
         changes: Vec::new(),
         evidence: vec![evidence()],
         wanted: Vec::new(),
+        provisional: Vec::new(),
+        no_window: None,
+        asks: Vec::new(),
         missing: vec!["school.name".to_owned()],
         op_seq: 0,
     }
@@ -218,6 +222,7 @@ pub(crate) fn full_memory(memory: &Memory) -> Memory {
         cause: Cause::Room,
         opened_at: at(-300),
         recovered_at: None,
+        lesson_at_risk: None,
         evidence: vec![evidence()],
     });
     memory.epochs.insert("room-301|net|room".to_owned(), 7);

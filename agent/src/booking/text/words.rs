@@ -147,6 +147,13 @@ impl Words {
         }
     }
 
+    pub(super) fn at_risk(&self, lesson: &str) -> String {
+        self.pick(
+            format!("课前检查时仍未恢复，影响 {lesson} 开始的课。"),
+            format!("Still broken before the lesson of {lesson}."),
+        )
+    }
+
     pub(super) fn kind(&self, kind: Kind) -> &'static str {
         match kind {
             Kind::Fault => self.pick("故障维护", "fault"),
@@ -205,7 +212,7 @@ impl Words {
         self.pick(format!("最近 {of} 次检测中 {bad} 次超限"), format!("in {bad} of the last {of} runs"))
     }
 
-    pub(super) fn minutes(&self, count: u64) -> String {
+    pub(super) fn minutes(&self, count: i64) -> String {
         self.pick(format!("{count} 分钟"), format!("{count} minutes"))
     }
 
