@@ -41,8 +41,7 @@ pub enum National {
     Unknown,
 }
 
-/// Days off and make-up days of one country, and further days off. Looking up a date takes well below
-/// a microsecond.
+/// Days off and make-up days of one country, and further days off. A date is looked up in sorted maps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Holidays {
     /// Whose data is followed; empty for nobody's, and then no date is unknown.
