@@ -42,8 +42,11 @@ pub fn run(config: &Config, path: &Path, json: bool) -> Result<(String, u8), Ana
     let files = files(path).map_err(|source| AnalyseError::Folder { path: path.to_owned(), source })?;
     let runs: Vec<ProbeRun> = files.iter().map(|file| run_of(file)).collect::<Result<_, _>>()?;
     let verdict = inspect::judge(&config.rules, &runs);
-    let text =
-        if json { inspect::as_json(&config.rules, &runs, verdict) } else { tables(config, &files, &runs, verdict) };
+    let text = if json {
+        inspect::as_json(&config.rules, &runs, verdict, &[])
+    } else {
+        tables(config, &files, &runs, verdict)
+    };
     Ok((text, verdict.exit_code()))
 }
 

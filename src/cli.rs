@@ -47,7 +47,7 @@ pub enum Command {
     /// Judges by plain limits. Ends with 0 if all is well, 1 if something is degraded, 2 if critical, 3 if
     /// it could not be told. Books nothing and writes nothing.
     Inspect {
-        /// Names of probes [default: all]
+        /// Names of probes [default: all but those that are heard in the room]
         #[arg(value_name = "PROBE")]
         probes: Vec<String>,
         /// Print JSON instead of a table
@@ -86,6 +86,12 @@ pub enum Command {
         #[arg(long, value_name = "FILE", requires = "tls_cert")]
         tls_key: Option<PathBuf>,
     },
+    /// Accept the state of the room as it is now, for changes to be told
+    Baseline {
+        /// Of what.
+        #[command(subcommand)]
+        command: Baseline,
+    },
     /// List every mistake of a config; ends with 78 if there is one
     CheckConfig {
         /// The file [default: as --config]
@@ -113,6 +119,24 @@ pub enum Command {
     /// One call, for the daemon: reads a job from its input
     #[command(hide = true)]
     ProbeWorker,
+}
+
+/// Of what a state is accepted.
+#[derive(Debug, Subcommand)]
+pub enum Baseline {
+    /// Of the room's sound: measures it, shows it, and keeps it
+    ///
+    /// It is heard in the room. Keeps numbers and the names of the devices, nothing of what was heard. Ends with
+    /// 3, and keeps nothing, if it could not be measured surely. Where the unit runs, say
+    /// --state /var/lib/bellwether.
+    Echo {
+        /// Name of the probe [default: all that listen to the room]
+        #[arg(value_name = "PROBE")]
+        probe: Option<String>,
+        /// Show what is accepted, and measure nothing
+        #[arg(long)]
+        show: bool,
+    },
 }
 
 /// For how long.

@@ -56,7 +56,7 @@ use crate::{
     memory,
     occupied::Seen,
     quiet::Quiet,
-    systemd, web,
+    sound, systemd, web,
 };
 
 /// A stop waits this long for running calls and orders to end well.
@@ -216,6 +216,10 @@ impl<C: Clock> Daemon<C> {
         let mut runs = Vec::with_capacity(pass.done.len());
         for done in pass.done {
             let current = self.known.plan.give_back(&done.name, done.generation, done.probe);
+            if let Some(seconds) = done.listened {
+                sound::listened(&done.name, seconds);
+                self.known.plan.listened(&done.name);
+            }
             match done.run {
                 Ok(run) => {
                     report::run(&run);
@@ -330,6 +334,7 @@ impl<C: Clock> Daemon<C> {
         )));
         self.known.memory = adopt(&self.known.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
         self.known.config = new;
+        sound::say_what_is_off(&self.known.config);
         self.hours.read(&self.known.config, &self.state, true, now);
         self.settling = true;
         self.orders_due.notify_one();

@@ -16,7 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     Clock,
-    config::{self, ConfigError},
+    config::{self, Config, ConfigError},
+    sound,
 };
 
 mod text;
@@ -27,7 +28,7 @@ pub(crate) use text::as_table;
 /// What the command line asks for.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Names of probes; none means all.
+    /// Names of probes; none means all but those that are heard in the room.
     pub probes: Vec<String>,
     /// JSON instead of a table.
     pub json: bool,
@@ -99,9 +100,11 @@ impl Verdict {
     }
 }
 
-/// Runs the probes asked for and returns what to print and the exit code.
+/// Runs the probes asked for and returns what to print and the exit code. What is heard in the room runs only
+/// if it is named. Reads of the state folder what was accepted of the room's sound, and writes nothing.
 pub async fn run<C: Clock>(
     config: Option<&Path>,
+    state: &Path,
     asked: Asked,
     terminal: bool,
     clock: C,
@@ -111,13 +114,43 @@ pub async fn run<C: Clock>(
         let known = config.probes.keys().cloned().collect();
         return Err(InspectError::Unknown { found: found.clone(), known });
     }
+    let (left_out, names): (Vec<String>, Vec<String>) = if asked.probes.is_empty() {
+        config.probes.keys().cloned().partition(|name| is_heard(&config, name))
+    } else {
+        (Vec::new(), asked.probes)
+    };
+    let runs = measure(&config, state, &names, asked.capture, terminal, clock).await?;
+    let verdict = judge(&config.rules, &runs);
+    let text = if asked.json {
+        as_json(&config.rules, &runs, verdict, &left_out)
+    } else {
+        as_table(&config, &runs)
+            + &text::left_out(&config, &left_out)
+            + &text::self_tests(&config, &runs)
+            + &verdict.line(config.site.locale.language)
+    };
+    Ok((text, verdict.exit_code()))
+}
+
+fn is_heard(config: &Config, name: &str) -> bool {
+    config.probes.get(name).is_some_and(|entry| entry.config.is_heard())
+}
+
+/// Runs the probes of these names, one after another.
+pub(crate) async fn measure<C: Clock>(
+    config: &Config,
+    state: &Path,
+    names: &[String],
+    capture: Option<PathBuf>,
+    terminal: bool,
+    clock: C,
+) -> Result<Vec<ProbeRun>, InspectError> {
     let worker = std::env::current_exe().map_err(InspectError::Worker)?;
     let (_keep, cancel) = watch::channel(false);
     let (sender, progress) = mpsc::unbounded_channel();
     let shown = tokio::spawn(show_progress(progress, terminal));
     let mut runs = Vec::new();
-    for (name, entry) in config.probes.iter().filter(|(name, _)| asked.probes.is_empty() || asked.probes.contains(name))
-    {
+    for (name, entry) in config.probes.iter().filter(|(name, _)| names.contains(name)) {
         let context = RunContext {
             now: clock(),
             timeout: entry.timeout,
@@ -125,25 +158,24 @@ pub async fn run<C: Clock>(
             seed: fastrand::u64(..),
             cancel: cancel.clone(),
             progress: Some(sender.clone()),
-            capture: asked.capture.clone().filter(|_| entry.config.kind() == Kind::Media),
+            capture: capture.clone().filter(|_| entry.config.kind() == Kind::Media),
             longest: None,
+            accepted: entry.config.listens().then(|| sound::accepted(state, name)).flatten(),
         };
         let begun = Progress { probe: name.clone(), phase: "start".to_owned(), done: 0.0 };
         // Nobody reads it if the terminal is gone.
         let _unread = sender.send(begun);
-        runs.push(Probe::new(name, entry.config.clone()).run(&context).await);
+        let run = Probe::new(name, entry.config.clone()).run(&context).await;
+        if run.microphone {
+            sound::listened(name, run.duration_seconds);
+        }
+        runs.push(run);
     }
     drop(sender);
     if let Err(error) = shown.await {
         tracing::debug!(%error, "progress could not be shown");
     }
-    let verdict = judge(&config.rules, &runs);
-    let text = if asked.json {
-        as_json(&config.rules, &runs, verdict)
-    } else {
-        as_table(&config, &runs) + &text::self_tests(&config, &runs) + &verdict.line(config.site.locale.language)
-    };
-    Ok((text, verdict.exit_code()))
+    Ok(runs)
 }
 
 async fn show_progress(mut progress: mpsc::UnboundedReceiver<Progress>, terminal: bool) {
@@ -172,7 +204,8 @@ pub(crate) fn judge(rules: &Rules, runs: &[ProbeRun]) -> Verdict {
     if worst == Level::Pass && unsure { Verdict::Inconclusive } else { Verdict::Judged(worst) }
 }
 
-pub(crate) fn as_json(rules: &Rules, runs: &[ProbeRun], verdict: Verdict) -> String {
+/// `left_out` names the probes that did not run because they are heard.
+pub(crate) fn as_json(rules: &Rules, runs: &[ProbeRun], verdict: Verdict, left_out: &[String]) -> String {
     let beyond: Vec<Value> = runs
         .iter()
         .flat_map(|run| run.readings.iter().map(move |reading| (run, reading)))
@@ -185,6 +218,7 @@ pub(crate) fn as_json(rules: &Rules, runs: &[ProbeRun], verdict: Verdict) -> Str
         "verdict": verdict.name(),
         "beyond": beyond,
         "runs": runs.iter().map(|run| run_json(rules, run)).collect::<Vec<_>>(),
+        "left_out": left_out,
         "readings": all_readings(runs),
     }))
 }
@@ -203,6 +237,7 @@ fn run_json(rules: &Rules, run: &ProbeRun) -> Value {
         "absent": run.absent,
         "versions": run.versions,
         "paths": run.paths,
+        "microphone": run.microphone,
         "stage_at_fault": stage(rules, run),
     })
 }

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 
 pub mod analyse;
+pub mod baseline;
 pub mod bookings;
 pub mod calendar;
 pub mod cli;
@@ -19,6 +20,7 @@ pub mod memory;
 pub mod occupied;
 pub mod quiet;
 pub mod reflect;
+mod sound;
 pub mod systemd;
 pub mod table;
 pub mod timetable;

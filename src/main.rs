@@ -9,8 +9,8 @@ use std::{
 };
 
 use bellwether::{
-    analyse, bookings, calendar,
-    cli::{self, Bookings, Cli, Command, Holidays, Hours},
+    analyse, baseline, bookings, calendar,
+    cli::{self, Baseline, Bookings, Cli, Command, Holidays, Hours},
     config::{self, Config},
     control,
     daemon::{self, Options},
@@ -69,7 +69,14 @@ async fn command(cli: Cli) -> ExitCode {
         },
         Command::Inspect { probes, json, capture } => {
             let asked = inspect::Asked { probes, json, capture };
-            match inspect::run(config.as_deref(), asked, std::io::stderr().is_terminal(), Utc::now).await {
+            match inspect::run(config.as_deref(), &state, asked, std::io::stderr().is_terminal(), Utc::now).await {
+                Ok((text, code)) => say(&text, code),
+                Err(error) => fail(&error, error.exit_code()),
+            }
+        }
+        Command::Baseline { command: Baseline::Echo { probe, show } } => {
+            let asked = baseline::Asked { probe, show };
+            match baseline::run(config.as_deref(), &state, asked, std::io::stderr().is_terminal(), Utc::now).await {
                 Ok((text, code)) => say(&text, code),
                 Err(error) => fail(&error, error.exit_code()),
             }

@@ -133,9 +133,9 @@ fn the_embedded_settings_are_good_and_equal_the_defaults_of_every_part() {
     assert_eq!(config.timetable, bellwether_agent::calendar::config::Timetable::default());
     assert_eq!(config.holidays, bellwether_agent::calendar::config::HolidayConfig::default());
     assert_eq!(config.occupied, bellwether::occupied::Config::default());
-    assert_eq!(config.probes.keys().collect::<Vec<_>>(), ["box", "call", "versions", "voice"]);
+    assert_eq!(config.probes.keys().collect::<Vec<_>>(), ["box", "call", "echo", "versions", "voice"]);
     for (name, entry) in &config.probes {
-        use bellwether_probes::{ProbeConfig, media, resources, versions};
+        use bellwether_probes::{ProbeConfig, echo, media, resources, versions};
         let expected = match &entry.config {
             ProbeConfig::Media(config) => {
                 let profile = if name == "voice" { media::Profile::Light } else { media::Profile::Full };
@@ -144,6 +144,7 @@ fn the_embedded_settings_are_good_and_equal_the_defaults_of_every_part() {
             }
             ProbeConfig::Resources(_) => ProbeConfig::Resources(resources::Config::default()),
             ProbeConfig::Versions(_) => ProbeConfig::Versions(versions::Config::default()),
+            ProbeConfig::Echo(_) => ProbeConfig::Echo(echo::Config::default()),
             ProbeConfig::Page(_) => panic!("{name}: no page is inspected by default"),
         };
         assert_eq!(entry.config, expected, "{name}");
@@ -161,6 +162,22 @@ fn the_timetable_that_the_settings_show_as_an_example_is_a_good_one() {
     let [term] = &*config.timetable.term else { panic!("{:?}", config.timetable) };
     assert_eq!((term.lessons.len(), term.weeks, term.breaks.len()), (3, 20, 1));
     assert_eq!((config.timetable.bells.len(), config.timetable.overrides.len()), (2, 1));
+}
+
+#[test]
+fn the_other_forms_of_echo_that_the_settings_show_as_examples_are_good_ones() {
+    use bellwether_agent::schedule::gate::Weight;
+    let from = bellwether::config::DEFAULTS.find("# [probe.lesson-echo]").expect("an example");
+    let example = &bellwether::config::DEFAULTS[from..];
+    let example = &example[..example.find("\n\n").expect("the end of the section")];
+    let text: String = example.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let config = Config::parse(&[Source { name: "example".into(), text }], now()).expect("good examples");
+    let of = |name: &str| {
+        (config.probes[name].weight, config.probes[name].config.is_heard(), config.probes[name].config.listens())
+    };
+    assert_eq!(of("echo"), (Weight::Heavy, true, true));
+    assert_eq!(of("lesson-echo"), (Weight::Light, false, true));
+    assert_eq!(of("room-302"), (Weight::Heavy, true, false));
 }
 
 /// `[probe.voice]` of a site that says `text`.

@@ -1,10 +1,17 @@
 #!/usr/bin/env python3
 """Reads `cargo metadata` from standard input: every dependency must be under a licence that the project
-may ship. Advisories need a data base from the network: `cargo deny check advisories`, where it is installed."""
+may ship, and nothing that is linked into the product may be able to write sound files. Advisories need a data base
+from the network: `cargo deny check advisories`, where it is installed."""
 
 import json
 import re
 import sys
+
+# Crates that write files of sound, in any of their formats.
+WRITES_SOUND = {
+    "audio-codec", "creek", "flacenc", "hound", "lewton", "mp3lame-encoder", "mp3lame-sys", "ogg", "opusenc", "riff",
+    "rodio", "sndfile", "sndfile-sys", "symphonia", "vorbis-encoder", "vorbis_rs", "wav", "wav_io", "wave_stream", "waver",
+}
 
 ALLOWED = {
     "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0",
@@ -47,9 +54,31 @@ def allowed(expression):
 
 
 assert allowed("MIT OR GPL-3.0") and not allowed("MIT AND GPL-3.0") and not allowed("(MIT AND GPL-3.0) OR LGPL-3.0")
-packages = json.load(sys.stdin)["packages"]
+
+
+def linked(metadata):
+    """Packages that are linked into the product, by way of its dependencies that are not of tests or builds."""
+    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+    found, waiting = set(), [metadata["resolve"]["root"]]
+    while waiting:
+        package = waiting.pop()
+        if package not in found:
+            found.add(package)
+            normal = [dep for dep in nodes[package]["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])]
+            waiting += [dep["pkg"] for dep in normal]
+    return found
+
+
+metadata = json.load(sys.stdin)
+packages = metadata["packages"]
+product = linked(metadata)
+names = {package["name"] for package in packages if package["id"] in product}
+assert "tokio" in names and "criterion" not in names
 bad = [p for p in packages if p["source"] and not (p["license"] and allowed(p["license"]))]
 for package in bad:
     print(f"{package['name']} {package['version']}: {package['license'] or 'no licence named'}", file=sys.stderr)
-print(f"licences of {len(packages)} packages: {len(bad)} not allowed")
-sys.exit(1 if bad else 0)
+for name in sorted(names & WRITES_SOUND):
+    print(f"{name} is linked, and can write sound into a file", file=sys.stderr)
+print(f"licences of {len(packages)} packages: {len(bad)} not allowed; {len(names & WRITES_SOUND)} of {len(names)} linked "
+      "ones write sound")
+sys.exit(1 if bad or names & WRITES_SOUND else 0)

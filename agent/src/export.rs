@@ -19,7 +19,7 @@ use crate::{booking::State, inspection::KnownVersion, schedule::Skip, site::Site
 /// Values of a run are shown for this many intervals after it.
 const FRESH_INTERVALS: u32 = 3;
 /// A page has at most this many series; further ones are dropped and counted.
-const MAX_SERIES: usize = 400;
+const MAX_SERIES: usize = 500;
 /// Runs of these metrics are also counted in histograms, with an edge at every configured limit.
 const DISTRIBUTIONS: &[Metric] = &[
     Metric::MediaRoundTrip,
@@ -74,7 +74,7 @@ pub struct ProbeStatus {
     pub skipped: BTreeMap<Skip, u64>,
     /// Whether it waits for free time in vain: see [`crate::schedule::starved`].
     pub starved: bool,
-    /// Runs that measured, and whose timing is not to be believed.
+    /// Runs that measured, and are not to be judged as a whole.
     pub inconclusive: u64,
     /// How long runs took.
     pub durations: Histogram,
@@ -82,6 +82,8 @@ pub struct ProbeStatus {
     pub distributions: BTreeMap<Metric, Histogram>,
     /// How long the newest run waited for its turn.
     pub queued: Duration,
+    /// Runs that listened to the microphone of the room, or may have; `None` of a probe that never does.
+    pub microphone_uses: Option<u64>,
     /// The newest run.
     pub last: Option<ProbeRun>,
     /// End of the newest run that succeeded.
@@ -94,7 +96,7 @@ impl ProbeStatus {
         let family = match kind {
             Kind::Media => "media_",
             Kind::Page => "page_",
-            Kind::Resources | Kind::Versions => "",
+            Kind::Resources | Kind::Versions | Kind::Echo => "",
         };
         let counted =
             DISTRIBUTIONS.iter().copied().filter(|metric| !family.is_empty() && metric.name().starts_with(family));
@@ -105,12 +107,13 @@ impl ProbeStatus {
             timeout,
             runs: 0,
             failures: kind.failure_reasons().iter().map(|reason| (*reason, 0)).collect(),
-            skipped: Skip::ALL.iter().map(|skip| (*skip, 0)).collect(),
+            skipped: Skip::ALL.iter().filter(|skip| **skip != Skip::Off).map(|skip| (*skip, 0)).collect(),
             starved: false,
             inconclusive: 0,
             durations: Histogram::new([0.1, 1.0, 10.0, timeout.as_secs_f64()]),
             distributions: counted.map(|metric| (metric, Histogram::new(spread(edges(metric))))).collect(),
             queued: Duration::ZERO,
+            microphone_uses: None,
             last: None,
             last_success: None,
         }
@@ -130,6 +133,19 @@ impl ProbeStatus {
             run.readings.iter().filter(judged).for_each(|reading| histogram.observe(reading.value));
         }
         self.last = Some(run.clone());
+    }
+
+    /// Takes what the config says of sound: whether the probe is heard, and whether it listens.
+    pub fn sound(&mut self, heard: bool, listens: bool) {
+        if heard {
+            self.skipped.entry(Skip::Off).or_default();
+        }
+        self.microphone_uses = listens.then(|| self.microphone_uses.unwrap_or_default());
+    }
+
+    /// Counts a run that has listened to the microphone, whatever became of it.
+    pub fn listened(&mut self) {
+        *self.microphone_uses.get_or_insert_default() += 1;
     }
 
     /// Counts a run that did not happen.
@@ -262,7 +278,11 @@ fn runs(families: &mut Families, snapshot: &Snapshot) {
         let help =
             "Whether the probe finds no free time: no run for a day and eight intervals, while it was held back.";
         families.gauge("bellwether_probe_starved", help, &label, f64::from(u8::from(probe.starved)));
-        let help = "Runs during which this box was too busy, or its clock was stepped: not judged.";
+        if let Some(uses) = probe.microphone_uses {
+            let help = "Runs that listened to the microphone of the room, or may have.";
+            families.counter("bellwether_microphone_uses_total", help, &label, uses);
+        }
+        let help = "Runs that measured and are not to be judged as a whole, as when this box was too busy.";
         families.counter("bellwether_probe_inconclusive_total", help, &label, probe.inconclusive);
         families.histogram("bellwether_probe_duration_seconds", "How long runs took.", &label, &probe.durations);
         let seconds = |duration: Duration| duration.as_secs_f64();

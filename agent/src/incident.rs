@@ -35,6 +35,17 @@ impl Cause {
     }
 }
 
+/// The echo of a call as one run has heard it: one number of it says little without the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Echo {
+    /// After how many seconds the far end hears itself.
+    pub delay_seconds: Option<f64>,
+    /// How many decibels down.
+    pub loss_decibels: Option<f64>,
+    /// How many it should be at least, by the plain limit.
+    pub expected_decibels: Option<f64>,
+}
+
 /// One series that is, or was, beyond its limit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
@@ -58,6 +69,9 @@ pub struct Evidence {
     pub bad: u32,
     /// See `bad`.
     pub of: u32,
+    /// Of the echo of a call: what the run that gave `value` has heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echo: Option<Echo>,
 }
 
 /// An open fault.
@@ -187,7 +201,7 @@ impl Incident {
             Ok(at) => {
                 let evidence = &mut self.evidence[at];
                 let (was, is) = (evidence.level, level);
-                evidence.value = value;
+                (evidence.value, evidence.echo) = (value, verdict.echo);
                 if is == Level::Pass {
                     evidence.level = is;
                     return;
@@ -205,7 +219,8 @@ impl Incident {
             Err(_) if level == Level::Pass => {}
             Err(at) => {
                 let (probe, metric, labels) = (verdict.probe.clone(), verdict.metric, verdict.labels.clone());
-                let new = Evidence { probe, metric, labels, value, worst: value, limit, level, since: now, bad, of };
+                let (since, worst, echo) = (now, value, verdict.echo);
+                let new = Evidence { probe, metric, labels, value, worst, limit, level, since, bad, of, echo };
                 self.evidence.insert(at, new);
             }
         }
@@ -272,6 +287,7 @@ mod tests {
             bad: 3,
             of: 4,
             book: Book::Maintenance,
+            echo: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_probes::{ComponentVersion, ProbeRun, Reading};
+use bellwether_probes::{ComponentVersion, Metric, ProbeRun, Reading, Validity};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::{
     booking::{Booking, ChangeKind, Order, VersionChange, plan},
     calendar::Calendar,
     channel::Channels,
-    incident::{self, Incident},
+    incident::{self, Echo, Incident},
     judge::{self, Verdict},
     rule::{Book, Rules},
     site::Site,
@@ -145,7 +145,30 @@ fn judge_run(rules: &Rules, memory: &mut Memory, run: &ProbeRun, now: DateTime<U
         *state = after;
         verdict
     };
-    run.readings.iter().filter_map(judge).collect()
+    let mut verdicts: Vec<Verdict> = run.readings.iter().filter_map(judge).collect();
+    let echo = echo_of(rules, run);
+    let of_call = |metric| matches!(metric, Metric::EchoLoss | Metric::EchoLeastLoss | Metric::EchoImpairment);
+    for verdict in verdicts.iter_mut().filter(|verdict| of_call(verdict.metric) && verdict.value.is_some()) {
+        verdict.echo = echo;
+    }
+    verdicts
+}
+
+/// What a call has heard of its echo.
+fn echo_of(rules: &Rules, run: &ProbeRun) -> Option<Echo> {
+    let find = |metric| {
+        let found = run.readings.iter().find(|reading| reading.metric == metric);
+        found.filter(|reading| reading.validity != Validity::Inconclusive)
+    };
+    let (delay, loss) = (find(Metric::EchoDelay), find(Metric::EchoLoss));
+    delay.or(loss)?;
+    let rule = loss.and_then(|loss| rules.for_series(loss.metric, &run.probe, &loss.labels));
+    let limit = rule.and_then(|rule| rule.limit.or(rule.critical)).map(|limit| limit.enter.low);
+    Some(Echo {
+        delay_seconds: delay.map(|delay| delay.value),
+        loss_decibels: loss.map(|loss| loss.value),
+        expected_decibels: limit.filter(|limit| limit.is_finite()),
+    })
 }
 
 /// Keeps the versions that were seen. Returns what changed, and of that what opens an `upgrade_check`.
@@ -358,6 +381,98 @@ mod tests {
         let silent = ProbeRun::failed("call", at(0), Failure::new(Reason::Worker, "gone"));
         let third = conclude_with(&second.memory, vec![silent], 10);
         assert_eq!((third.verdicts, third.memory.incidents), (vec![], second.memory.incidents));
+    }
+
+    /// A call to the room, as its far end heard it.
+    fn echo_call(delay: f64, loss: Option<f64>, bound: bool, impairment: f64) -> ProbeRun {
+        let mut run = ProbeRun::new("room", at(0));
+        run.readings.push(Reading::new(at(0), Metric::EchoDelay, delay, 12));
+        run.readings.extend(loss.map(|loss| {
+            let mut reading = Reading::new(at(0), Metric::EchoLoss, loss, 12);
+            if bound {
+                reading = reading.between(loss, 120.0);
+                reading.validity = Validity::LowConfidence;
+            }
+            reading
+        }));
+        run.readings.push(Reading::new(at(0), Metric::EchoImpairment, impairment, 12));
+        run
+    }
+
+    fn echo_rules() -> Rules {
+        rules(serde_json::json!({
+            "echo_loss": {
+                "limit": { "enter": 46.0, "clear": 48.0, "bad": 3, "of": 4, "recover": 2 },
+                "critical_limit": { "enter": 40.0, "clear": 43.0, "bad": 2, "of": 2, "recover": 2 },
+            },
+            "echo_impairment": { "limit": { "enter": 13.0, "clear": 11.0, "bad": 3, "of": 4, "recover": 2 } },
+            "microphone_working": { "limit": { "enter": 0.5, "clear": 0.5, "bad": 2, "of": 2, "recover": 2 } },
+        }))
+    }
+
+    fn conclude_echo(memory: &Memory, runs: Vec<ProbeRun>, minute: i64) -> Conclusion {
+        let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs, before_lesson: None };
+        conclude(&echo_rules(), &site(), &Channels::default(), &calendar(), memory, &inspection, at(minute))
+    }
+
+    #[test]
+    fn an_echo_that_got_worse_is_one_booking_that_says_what_the_far_end_hears_and_what_changed_before() {
+        let mut memory = Memory::default();
+        let mut opened = 0;
+        for minute in 0..12 {
+            let version = if minute < 4 { "2.4.0" } else { "2.5.0" };
+            // The canceller went with the new version.
+            let call = if minute < 5 {
+                echo_call(0.32, Some(55.0), false, 2.0)
+            } else {
+                echo_call(0.32, Some(24.0), false, 61.0)
+            };
+            let conclusion = conclude_echo(&memory, vec![versions(&[("app", version, false)]), call], minute);
+            opened += conclusion.opened.len();
+            memory = conclusion.memory;
+        }
+        assert_eq!((opened, memory.incidents.len(), memory.bookings.len()), (1, 1, 1));
+        let booking = memory.bookings.values().next().expect("the one");
+        assert_eq!(booking.evidence.len(), 2, "loss and impairment are of one cause");
+        let text = crate::booking::text::write(booking, crate::site::Language::English).body;
+        let said = "The far end hears itself after 320 ms, 24 dB down (expected at least 46 dB), since 1970-01-01 08:06; \
+                    what changed before: app 2.4.0 → 2.5.0 (1970-01-01 08:04).";
+        assert!(text.contains(said), "{text}");
+    }
+
+    #[test]
+    fn a_bound_of_the_loss_opens_nothing_and_is_good_where_it_is_high_enough() {
+        let mut memory = Memory::default();
+        for minute in 0..6 {
+            memory = conclude_echo(&memory, vec![echo_call(0.1, Some(20.0), true, 2.0)], minute).memory;
+        }
+        assert_eq!(memory.incidents, []);
+        for minute in 6..9 {
+            memory = conclude_echo(&memory, vec![echo_call(0.1, Some(30.0), false, 2.0)], minute).memory;
+        }
+        let open = |memory: &Memory| memory.incidents.iter().filter(|incident| incident.recovered_at.is_none()).count();
+        assert_eq!(open(&memory), 1);
+        for minute in 9..12 {
+            memory = conclude_echo(&memory, vec![echo_call(0.1, Some(42.0), true, 2.0)], minute).memory;
+        }
+        assert_eq!(open(&memory), 1, "it may still be there");
+        for minute in 12..14 {
+            memory = conclude_echo(&memory, vec![echo_call(0.1, Some(60.0), true, 2.0)], minute).memory;
+        }
+        assert_eq!(open(&memory), 0);
+    }
+
+    #[test]
+    fn a_dead_microphone_is_booked_although_the_run_has_no_number_of_the_echo() {
+        let mut dead = ProbeRun::new("echo", at(0));
+        dead.inconclusive = Some(Reason::Dead);
+        dead.readings.push(Reading::new(at(0), Metric::MicrophoneWorking, 0.0, 4));
+        let first = conclude_echo(&Memory::default(), vec![dead.clone()], 0);
+        assert_eq!(first.memory.bookings.len(), 0);
+        let second = conclude_echo(&first.memory, vec![dead], 1);
+        let booking = second.bookings.first().expect("a booking");
+        let text = crate::booking::text::write(booking, crate::site::Language::Chinese).body;
+        assert!(text.contains("麦克风失灵：完全收不到声音，自 "), "{text}");
     }
 
     #[test]

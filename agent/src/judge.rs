@@ -18,7 +18,10 @@ use serde::{Deserialize, Serialize};
 pub use series_id::{parse_series_id, series_id};
 pub use stage::{Stage, stage_at_fault};
 
-use crate::rule::{Book, Limit, Rule};
+use crate::{
+    incident::Echo,
+    rule::{Book, Limit, Rule},
+};
 
 /// How bad a series is, by its limits over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,6 +75,8 @@ pub struct Verdict {
     pub of: u32,
     /// What follows from the level.
     pub book: Book,
+    /// Of the echo of a call: what else was heard of it in the same run.
+    pub echo: Option<Echo>,
 }
 
 /// State of one series between inspections.
@@ -173,6 +178,7 @@ pub fn step(
         bad: track.bad(),
         of: u32::try_from(track.runs.len()).unwrap_or(u32::MAX),
         book: rule.book,
+        echo: None,
     };
     (after, Some(verdict))
 }

@@ -78,16 +78,19 @@ pub enum Skip {
     Quiet,
     /// The room is in use beside its timetable.
     Occupied,
+    /// It is heard in the room, and nobody has said when the room is free: no timetable is configured.
+    Off,
 }
 
 impl Skip {
     /// All reasons.
-    pub const ALL: [Self; 6] = [Self::Busy, Self::Missed, Self::Lesson, Self::Margin, Self::Quiet, Self::Occupied];
+    pub const ALL: [Self; 7] =
+        [Self::Busy, Self::Missed, Self::Lesson, Self::Margin, Self::Quiet, Self::Occupied, Self::Off];
 
-    /// Whether the hour is to blame, and not the box.
+    /// Whether the hour is to blame, and not the box or the config.
     pub fn holds_back(self) -> bool {
         match self {
-            Self::Busy | Self::Missed => false,
+            Self::Busy | Self::Missed | Self::Off => false,
             Self::Lesson | Self::Margin | Self::Quiet | Self::Occupied => true,
         }
     }
@@ -101,6 +104,7 @@ impl Skip {
             Self::Margin => "margin",
             Self::Quiet => "quiet",
             Self::Occupied => "occupied",
+            Self::Off => "off",
         }
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 mod dial;
+pub mod echo;
 mod labels;
 pub mod media;
 pub mod metric;
@@ -42,11 +43,13 @@ pub enum Kind {
     Page,
     /// What runs here, and which version.
     Versions,
+    /// Echo and room acoustics, by the room's own loudspeaker and microphone or by a call to the room.
+    Echo,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: &[Self] = &[Self::Media, Self::Resources, Self::Page, Self::Versions];
+    pub const ALL: &[Self] = &[Self::Media, Self::Resources, Self::Page, Self::Versions, Self::Echo];
 
     /// The word in config.
     pub fn name(self) -> &'static str {
@@ -55,6 +58,7 @@ impl Kind {
             Self::Resources => "resources",
             Self::Page => "page",
             Self::Versions => "versions",
+            Self::Echo => "echo",
         }
     }
 
@@ -65,6 +69,7 @@ impl Kind {
             Self::Resources => resources::FAILURES,
             Self::Page => page::FAILURES,
             Self::Versions => versions::FAILURES,
+            Self::Echo => echo::FAILURES,
         }
     }
 }
@@ -80,6 +85,8 @@ pub enum ProbeConfig {
     Page(page::Config),
     /// See [`versions`].
     Versions(versions::Config),
+    /// See [`echo`].
+    Echo(echo::Config),
 }
 
 impl ProbeConfig {
@@ -90,6 +97,15 @@ impl ProbeConfig {
             Self::Resources(_) => Kind::Resources,
             Self::Page(_) => Kind::Page,
             Self::Versions(_) => Kind::Versions,
+            Self::Echo(_) => Kind::Echo,
+        }
+    }
+
+    /// Whether a run can fail for a reason of its kind: a call meets no sound devices.
+    pub fn can_fail_for(&self, reason: Reason) -> bool {
+        match self {
+            Self::Echo(config) => config.can_fail_for(reason),
+            _ => true,
         }
     }
 
@@ -100,13 +116,29 @@ impl ProbeConfig {
             Self::Resources(config) => config.check(),
             Self::Page(config) => config.check(),
             Self::Versions(config) => config.check(),
+            Self::Echo(config) => config.check(),
         }
     }
 
     /// Whether a metric of its kind can be measured by this probe: a light call has no picture.
     pub fn measures(&self, metric: Metric) -> bool {
-        let of_picture = matches!(metric.spec().family, Family::Video | Family::Sync);
-        !matches!(self, Self::Media(config) if config.profile == media::Profile::Light) || !of_picture
+        match self {
+            Self::Media(config) if config.profile == media::Profile::Light => {
+                !matches!(metric.spec().family, Family::Video | Family::Sync)
+            }
+            Self::Echo(config) => config.measures(metric),
+            _ => true,
+        }
+    }
+
+    /// Whether people in the room hear that it runs.
+    pub fn is_heard(&self) -> bool {
+        matches!(self, Self::Echo(config) if config.form.is_heard())
+    }
+
+    /// Whether the microphone of the room is listened to.
+    pub fn listens(&self) -> bool {
+        matches!(self, Self::Echo(config) if config.listens())
     }
 
     /// The label values that series of this probe can have beside those of the box itself:
@@ -115,7 +147,8 @@ impl ProbeConfig {
         match self {
             Self::Resources(config) => config.components(),
             Self::Versions(config) => config.components(),
-            Self::Media(_) | Self::Page(_) => Vec::new(),
+            Self::Echo(config) if config.listens() => echo::COMPONENTS.iter().map(|name| (*name).to_owned()).collect(),
+            Self::Echo(_) | Self::Media(_) | Self::Page(_) => Vec::new(),
         }
     }
 }
@@ -139,6 +172,8 @@ pub struct RunContext {
     pub capture: Option<PathBuf>,
     /// The longest that media of a call is measured, whatever its config says.
     pub longest: Option<Duration>,
+    /// The state of the room's sound that was accepted, for changes to be told.
+    pub accepted: Option<echo::Accepted>,
 }
 
 impl RunContext {
@@ -174,6 +209,8 @@ pub enum Probe {
     Page(page::Probe),
     /// See [`versions`].
     Versions(versions::Probe),
+    /// See [`echo`].
+    Echo(echo::Probe),
 }
 
 impl Probe {
@@ -184,6 +221,7 @@ impl Probe {
             ProbeConfig::Resources(config) => Self::Resources(resources::Probe::new(name, config)),
             ProbeConfig::Page(config) => Self::Page(page::Probe::new(name, config)),
             ProbeConfig::Versions(config) => Self::Versions(versions::Probe::new(name, config)),
+            ProbeConfig::Echo(config) => Self::Echo(echo::Probe::new(name, config)),
         }
     }
 
@@ -198,6 +236,7 @@ impl Probe {
                 Self::Resources(probe) => probe.run(context).await,
                 Self::Page(probe) => probe.run(context).await,
                 Self::Versions(probe) => probe.run(context).await,
+                Self::Echo(probe) => probe.run(context).await,
             }
         };
         let mut run = tokio::time::timeout(context.timeout, run).await.unwrap_or_else(|_| {
@@ -215,6 +254,7 @@ impl Probe {
             Self::Resources(probe) => probe.name(),
             Self::Page(probe) => probe.name(),
             Self::Versions(probe) => probe.name(),
+            Self::Echo(probe) => probe.name(),
         }
     }
 }

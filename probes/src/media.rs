@@ -16,10 +16,10 @@ use crate::{
 pub mod analysis;
 mod bounds;
 mod burst;
-mod call;
+pub(crate) mod call;
 pub mod capture;
 mod clock;
-mod codec;
+pub(crate) mod codec;
 mod config;
 mod course;
 pub mod delay;
@@ -46,6 +46,7 @@ mod sdp;
 pub mod signal;
 pub(crate) mod slice;
 mod socket;
+mod spoken;
 mod stats;
 pub mod sync;
 pub mod wire;
@@ -56,6 +57,9 @@ pub use config::{Config, Dscp, Profile, Rehearsal};
 pub use far_end::{FarEnd, Remote};
 pub use file::{CaptureError, read_capture};
 pub use ice::IceServers;
+#[cfg(test)]
+pub(crate) use rendezvous::far;
+pub(crate) use spoken::speak;
 
 /// The failures a run can end with.
 pub const FAILURES: &[Reason] = &[
@@ -100,8 +104,7 @@ impl Probe {
         let started = Instant::now();
         let mut config = self.config.clone();
         config.duration.0 = config.duration.0.min(context.longest.unwrap_or(Duration::MAX));
-        let run = worker::run(&self.name, Task::Media(config), context).await;
-        let mut run = run.unwrap_or_else(|failure| ProbeRun::failed(&self.name, context.now, failure));
+        let mut run = worker::run(&self.name, Task::Media(config), context).await;
         let read = run.readings.iter().any(|reading| reading.metric == Metric::MediaSuccess);
         if !read && run.failure.as_ref().is_some_and(|failure| !OURS.contains(&failure.reason)) {
             let ended = context.now + started.elapsed();

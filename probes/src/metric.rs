@@ -258,6 +258,54 @@ metrics! {
     MediaTimerOvershoot "media_timer_overshoot" Seconds Neither Log(2.0) App [Stat] None, "本机定时滞后",
         "How late a periodic 5 ms timer fired on this box during the call.";
 
+    // Echo and room acoustics.
+    EchoDelay "echo_delay" Seconds Up Linear(0.03) Audio [] None, "回声时延",
+        "Time until sound that is played, here or at the far end of a call to the room, comes back.";
+    EchoLoss "echo_loss" Decibels Down Linear(4.0) Audio [] None, "回声衰减",
+        "How far below what it sends the far end of a call hears itself, 300 to 6700 Hz (3GPP TS 26.132 §8.7).";
+    EchoInitialLoss "echo_initial_loss" Decibels Down Linear(6.0) Audio [] None, "初始回声衰减",
+        "The same in the first 2 s, while the room's echo canceller still learns.";
+    EchoLeastLoss "echo_least_loss" Decibels Down Linear(6.0) Audio [] None, "最小频带回声衰减",
+        "Least loss of echo of a call in any third of an octave; below 6 dB the room may howl.";
+    EchoImpairment "echo_impairment" One Up Linear(5.0) Audio [] None, "回声损伤",
+        "Points of transmission rating that echo takes from a talker, by its delay and loss (Idte of ITU-T G.107).";
+    EchoReturnLoss "echo_return_loss" Decibels Neither Linear(3.0) Audio [] None, "回声返回损耗",
+        "Loss from loudspeaker to microphone, 300 to 3400 Hz (ITU-T G.122 Annex B.4).";
+    EchoReturnLossWideband "echo_return_loss_wideband" Decibels Neither Linear(3.0) Audio [] None, "宽带回声返回损耗",
+        "Loss from loudspeaker to microphone, 300 to 6700 Hz.";
+    EchoReturnLossChange "echo_return_loss_change" Decibels AwayFromZero Linear(3.0) Audio [] None, "回声返回损耗变化",
+        "Loss from loudspeaker to microphone above that of the accepted state, at the volumes of that.";
+    EchoDelayChange "echo_delay_change" Seconds AwayFromZero Linear(0.02) Audio [] None, "回声时延变化",
+        "Time from loudspeaker to microphone above that of the accepted state.";
+    EchoDistortion "echo_distortion" Decibels Up Linear(6.0) Audio [] None, "谐波失真",
+        "Harmonics of orders 2 to 5 against what is played, through loudspeaker, room and microphone.";
+    EchoClockSkew "echo_clock_skew" Ratio AwayFromZero Linear(0.00005) Audio [] None, "声卡时钟偏差",
+        "How much faster the clock of the microphone runs than that of the loudspeaker.";
+    EchoReverberation "echo_reverberation" Seconds Up Linear(0.2) Audio [] None, "混响时间",
+        "Reverberation time of the room (T20 of ISO 3382, mean of octaves 500 to 2000 Hz).";
+    EchoCoherence "echo_coherence" Ratio Neither Linear(0.1) Audio [] None, "回声相干性",
+        "Share of what the microphone takes that follows from what the room plays, 300 to 3400 Hz.";
+    EchoNoiseFloor "echo_noise_floor" Decibels Neither Linear(6.0) Audio [] None, "本底噪声",
+        "A-weighted level that 10 % of 125 ms fall below, relative to full scale.";
+    EchoNoiseFloorRise "echo_noise_floor_rise" Decibels Up Linear(6.0) Audio [] None, "本底噪声升高",
+        "Noise floor above that of the accepted state, at the volume of that.";
+    EchoHum "echo_hum" Decibels Up Linear(10.0) Audio [] None, "工频哼声",
+        "Level of 50 or 60 Hz and its harmonics above their neighbours, at its strongest.";
+    EchoClipping "echo_clipping" Ratio Up Linear(0.001) Audio [] None, "麦克风削波",
+        "Share of samples at which the microphone is at full scale while something is played.";
+    EchoOffset "echo_offset" Ratio AwayFromZero Linear(0.01) Audio [] None, "麦克风直流偏置",
+        "Mean of what the microphone gives, as a share of full scale.";
+    MicrophoneWorking "microphone_working" One Down Linear(1.0) Audio [] None, "麦克风工作",
+        "1 if the microphone takes sound, 0 if it is dead; absent where that is not sure.";
+    LoudspeakerWorking "loudspeaker_working" One Down Linear(1.0) Audio [] None, "扬声器工作",
+        "1 if what the loudspeaker plays is heard, 0 if it is dead; absent where that is not sure.";
+    SoundMuted "sound_muted" One Up Linear(1.0) Audio [Component] None, "静音",
+        "1 if the loudspeaker or the microphone is muted, 0 if not.";
+    SoundDeviceChanged "sound_device_changed" One Up Linear(1.0) Audio [Component] None, "声音设备改变",
+        "1 if the loudspeaker or the microphone is another device than in the accepted state, 0 if not.";
+    SoundGainChange "sound_gain_change" Decibels AwayFromZero Linear(3.0) Audio [Component] None, "增益改变",
+        "Gain of the loudspeaker or the microphone above that of the accepted state; absent where that is not sure.";
+
     // The box.
     CpuUtilization "cpu_utilization" Ratio Up Linear(0.12) App [] None, "CPU 使用率",
         "Busy share of all processors since the last run.";

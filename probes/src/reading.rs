@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    echo::Accepted,
     labels::Labels,
     media::capture::Stream,
     metric::{Label, Metric},
@@ -71,6 +72,30 @@ pub enum Reason {
     NotPermitted,
     /// A share of link or processor, as configured, left less room than was asked for.
     Bounded,
+    /// No sound server answers.
+    NoServer,
+    /// There is no loudspeaker or microphone of this name, or none at all.
+    NoDevice,
+    /// A sound device is taken by somebody else.
+    DeviceBusy,
+    /// A sound device went away while it was used.
+    DeviceLost,
+    /// A sound device or server took or gave no sound for too long.
+    Stalled,
+    /// The sound that came was not in the format that was agreed upon.
+    Format,
+    /// Sound was lost, repeated or shifted on its way through the box.
+    Slip,
+    /// The loudspeaker or the microphone is muted.
+    Muted,
+    /// A loudspeaker or a microphone is dead, so there is no echo to be measured.
+    Dead,
+    /// The echo cannot be told from the noise.
+    Noise,
+    /// The microphone is driven beyond full scale.
+    Clipped,
+    /// The room plays too little that could come back.
+    NothingPlayed,
 }
 
 impl Reason {
@@ -98,6 +123,18 @@ impl Reason {
             Self::Parse => "parse",
             Self::NotPermitted => "not_permitted",
             Self::Bounded => "bounded",
+            Self::NoServer => "no_server",
+            Self::NoDevice => "no_device",
+            Self::DeviceBusy => "device_busy",
+            Self::DeviceLost => "device_lost",
+            Self::Stalled => "stalled",
+            Self::Format => "format",
+            Self::Slip => "slip",
+            Self::Muted => "muted",
+            Self::Dead => "dead",
+            Self::Noise => "noise",
+            Self::Clipped => "clipped",
+            Self::NothingPlayed => "nothing_played",
         }
     }
 }
@@ -263,6 +300,12 @@ pub struct ProbeRun {
     pub failure: Option<Failure>,
     /// Why the run must not be judged although it measured.
     pub inconclusive: Option<Reason>,
+    /// Whether the microphone of the room was listened to.
+    #[serde(default)]
+    pub microphone: bool,
+    /// The state of the room's sound that this run has found, if all of it is sure: what a person may accept.
+    #[serde(default)]
+    pub acceptable: Option<Accepted>,
 }
 
 impl ProbeRun {
@@ -278,6 +321,8 @@ impl ProbeRun {
             absent: Vec::new(),
             failure: None,
             inconclusive: None,
+            microphone: false,
+            acceptable: None,
         }
     }
 

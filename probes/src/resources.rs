@@ -217,6 +217,7 @@ mod tests {
             progress: None,
             capture: None,
             longest: None,
+            accepted: None,
         }
     }
 

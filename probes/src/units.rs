@@ -20,6 +20,9 @@ pub enum Unit {
     Hertz,
     /// Degrees Celsius.
     Celsius,
+    /// A ratio of powers on a logarithmic scale, 10·log10; of levels the reference is full scale, whose sine
+    /// has −3.01 dB.
+    Decibels,
     /// A plain number: a count, a load average, a status code.
     One,
 }
@@ -59,6 +62,7 @@ const SIZE: Suffixes = &[
 const RATE: Suffixes = &[("B/s", 1.0, 1.0), ("kB/s", 1e3, 1.0), ("MB/s", 1e6, 1.0)];
 const FREQUENCY: Suffixes = &[("Hz", 1.0, 1.0), ("fps", 1.0, 1.0)];
 const HEAT: Suffixes = &[("°C", 1.0, 1.0), ("C", 1.0, 1.0)];
+const LEVEL: Suffixes = &[("dB", 1.0, 1.0)];
 
 impl Unit {
     /// The unit as JSON and people's tables name it.
@@ -70,6 +74,7 @@ impl Unit {
             Self::BytesPerSecond => "bytes_per_second",
             Self::Hertz => "hertz",
             Self::Celsius => "celsius",
+            Self::Decibels => "decibels",
             Self::One => "",
         }
     }
@@ -83,6 +88,7 @@ impl Unit {
             Self::BytesPerSecond => (RATE, "\"2 MB/s\""),
             Self::Hertz => (FREQUENCY, "\"24 Hz\""),
             Self::Celsius => (HEAT, "\"80 °C\""),
+            Self::Decibels => (LEVEL, "\"46 dB\""),
             Self::One => (&[], "4.5"),
         }
     }
@@ -121,6 +127,7 @@ impl Unit {
             Self::BytesPerSecond => scaled(BYTE_STEPS) + "/s",
             Self::Hertz => format!("{} Hz", Short(value)),
             Self::Celsius => format!("{} °C", Short(value)),
+            Self::Decibels => format!("{} dB", Short(value)),
             Self::One => Short(value).to_string(),
         }
     }

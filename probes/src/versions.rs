@@ -357,6 +357,7 @@ mod tests {
             progress: None,
             capture: None,
             longest: None,
+            accepted: None,
         };
         let mut probe = Probe::new("what", config);
         let run = probe.run(&context).await;

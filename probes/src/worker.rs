@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{ProbeRun, Progress, media};
+use crate::{ProbeRun, Progress, echo, media};
 
 mod child;
 mod parent;
@@ -44,14 +44,19 @@ pub(crate) struct Job {
 pub(crate) enum Task {
     /// A call.
     Media(media::Config),
+    /// A measurement of echo, against the accepted state.
+    Echo(echo::Config, Option<echo::Accepted>),
 }
 
 /// One line from the child.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and the last is the large one")]
 enum Message {
     /// What it is doing.
     Progress(Progress),
+    /// It is about to listen to the microphone of the room.
+    Microphone,
     /// What came of it; the last line.
     Run(ProbeRun),
 }

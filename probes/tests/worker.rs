@@ -67,6 +67,7 @@ fn frame(worker: PathBuf, timeout: Duration) -> Frame {
         progress: Some(listener),
         capture: None,
         longest: None,
+        accepted: None,
     };
     Frame { context, cancel, progress }
 }
@@ -191,7 +192,7 @@ async fn a_call_past_its_deadline_ends_before_the_frame_around_it() {
     let frame = frame(this_binary(), Duration::from_secs(3));
     let run = probe(3).run(&frame.context).await;
     let failure = run.failure.clone().expect("a call of four seconds");
-    assert_eq!(failure, Failure::new(Reason::Timeout, "the call did not end within 3 s"));
+    assert_eq!(failure, Failure::new(Reason::Timeout, "the run did not end within 3 s"));
     assert_eq!(success(&run), Some(0.0));
     // Where this box is busy it is killed.
     no_child_is_left().await;

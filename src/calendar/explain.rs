@@ -7,7 +7,7 @@ use bellwether_agent::{
     calendar::{Moment, RoomState, zone},
     schedule::{
         Skip,
-        gate::{Conditions, Weight, free_again, gate},
+        gate::{Conditions, Weight, free_again, gate, may_be_heard},
     },
     site::Language,
 };
@@ -44,8 +44,11 @@ pub async fn explain(
         .iter()
         .map(|(name, entry)| {
             let longest = TimeDelta::from_std(entry.timeout).unwrap_or(TimeDelta::MAX);
-            let refused = gate(entry.weight, longest, conditions, at).err();
-            let again = refused.and_then(|_| free_again(entry.weight, longest, conditions, at));
+            let off = may_be_heard(calendar).err().filter(|_| entry.config.is_heard());
+            let refused = off.or_else(|| gate(entry.weight, longest, conditions, at).err());
+            // What is off is so until the config changes.
+            let again = refused.filter(|_| off.is_none());
+            let again = again.and_then(|_| free_again(entry.weight, longest, conditions, at));
             Answer { name, weight: entry.weight, refused, again }
         })
         .collect();

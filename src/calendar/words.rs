@@ -115,6 +115,10 @@ pub(super) fn skip(skip: Skip, language: Language) -> &'static str {
         Skip::Margin => ("too near to a lesson", "距上课或下课太近"),
         Skip::Quiet => ("somebody asked for quiet", "已要求静默"),
         Skip::Occupied => ("the room is in use", "教室正在使用"),
+        Skip::Off => (
+            "it is heard, and no [timetable] says when the room is free; `bellwether inspect` runs it by hand",
+            "会在教室内发出声音，且未配置课表 [timetable]；可用 bellwether inspect 手动运行",
+        ),
     };
     pick(language, words)
 }

@@ -48,6 +48,7 @@ fn cadence(config: &ProbeConfig) -> (&'static str, Duration) {
         ProbeConfig::Resources(_) => ("* * * * *", Duration::from_secs(10)),
         ProbeConfig::Page(_) => ("*/5 * * * *", Duration::from_secs(10)),
         ProbeConfig::Versions(_) => ("*/15 * * * *", Duration::from_secs(60)),
+        ProbeConfig::Echo(_) => ("25 7,18 * * *", Duration::from_secs(90)),
     }
 }
 
@@ -55,6 +56,7 @@ fn cadence(config: &ProbeConfig) -> (&'static str, Duration) {
 fn weight(config: &ProbeConfig) -> Weight {
     match config {
         ProbeConfig::Media(config) if config.profile == Profile::Full => Weight::Heavy,
+        ProbeConfig::Echo(config) if config.form.is_heard() => Weight::Heavy,
         _ => Weight::Light,
     }
 }
@@ -186,6 +188,7 @@ impl<'s> Reader<'_, 's> {
                 Kind::Resources => self.places.read(table, &path).map(ProbeConfig::Resources),
                 Kind::Page => self.places.read(table, &path).map(ProbeConfig::Page),
                 Kind::Versions => self.places.read(table, &path).map(ProbeConfig::Versions),
+                Kind::Echo => self.places.read(table, &path).map(ProbeConfig::Echo),
             };
             if let (Some(common), Some(config)) = (common, config) {
                 read.push(Read { name, common, config, own });
@@ -275,7 +278,12 @@ impl<'s> Reader<'_, 's> {
         let least = weight(&config);
         let weight = common.weight.unwrap_or(least);
         if weight < least {
-            let message = "found \"light\", expected \"heavy\" for a call with a picture; profile = \"light\" has none";
+            let message = match &config {
+                ProbeConfig::Echo(_) => {
+                    "found \"light\", expected \"heavy\" for what is heard in the room; form = \"silent\" is not"
+                }
+                _ => "found \"light\", expected \"heavy\" for a call with a picture; profile = \"light\" has none",
+            };
             self.places.report_at(self.root, Mistake::new(at("weight"), message));
         }
         Some(ProbeEntry { config, schedule, pattern: pattern.to_owned(), interval, timeout, weight })

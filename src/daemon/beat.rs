@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Daemon,
-    hours::{Read, span},
+    hours::{Manner, Read, span},
     pool::{self, Job, Pool},
 };
 use crate::{Clock, config::ProbeEntry, memory};
@@ -72,7 +72,7 @@ impl<C: Clock> Daemon<C> {
     fn may_run(&self, entry: &ProbeEntry, now: DateTime<Utc>) -> Result<(), Skip> {
         let pool = self.pools.get(&pool::Name::of(entry.config.kind()));
         let queue = pool.map(Pool::queue).unwrap_or_default();
-        self.hours.hours().may_start(entry.weight, span(entry.timeout.saturating_add(queue)), now)
+        self.hours.hours().may_start(Manner::of(entry), span(entry.timeout.saturating_add(queue)), now)
     }
 
     /// Puts a probe into its pool, unless it is there already; a call measures media no longer than that.
@@ -86,7 +86,8 @@ impl<C: Clock> Daemon<C> {
             generation: slot.generation,
             probe,
             timeout: slot.entry.timeout,
-            weight: slot.entry.weight,
+            manner: Manner::of(&slot.entry),
+            accepted: slot.entry.config.listens().then(|| self.state.clone()),
             seed: self.random.u64(..),
             longest,
             queued_at: Instant::now(),

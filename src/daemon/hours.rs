@@ -24,13 +24,28 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, ProbeEntry},
     occupied,
     timetable::{self, Note, Timetables},
 };
 
 /// Whatever changed on the disk, such as days off that were imported, is noticed after this.
 const REREAD: TimeDelta = TimeDelta::minutes(15);
+
+/// What of a probe decides when it may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// How much it disturbs.
+    pub(super) weight: Weight,
+    /// Whether people in the room hear it.
+    pub(super) heard: bool,
+}
+
+impl Manner {
+    pub(super) fn of(entry: &ProbeEntry) -> Self {
+        Self { weight: entry.weight, heard: entry.config.is_heard() }
+    }
+}
 
 /// What holds probes back, as of now. Passes under way look at it, too.
 #[derive(Clone, Debug, Default)]
@@ -48,20 +63,22 @@ pub(super) struct Hours {
 }
 
 impl Hours {
-    /// Whether a probe of this weight that takes no longer than `longest` may start now.
-    pub(super) fn may_start(&self, weight: Weight, longest: TimeDelta, now: DateTime<Utc>) -> Result<(), Skip> {
-        self.ask(weight, longest, self.margin, now)
+    /// Whether such a probe that takes no longer than `longest` may start now.
+    pub(super) fn may_start(&self, manner: Manner, longest: TimeDelta, now: DateTime<Utc>) -> Result<(), Skip> {
+        self.ask(manner, longest, self.margin, now)
     }
 
     /// Whether a probe that runs may go on for up to `longest`: up to the lesson itself, since it kept
     /// away from lessons when it started, and something else has changed since.
-    pub(super) fn may_go_on(&self, weight: Weight, longest: TimeDelta, now: DateTime<Utc>) -> Result<(), Skip> {
-        self.ask(weight, longest, TimeDelta::zero(), now)
+    pub(super) fn may_go_on(&self, manner: Manner, longest: TimeDelta, now: DateTime<Utc>) -> Result<(), Skip> {
+        self.ask(manner, longest, TimeDelta::zero(), now)
     }
 
-    fn ask(&self, weight: Weight, longest: TimeDelta, margin: TimeDelta, now: DateTime<Utc>) -> Result<(), Skip> {
+    fn ask(&self, manner: Manner, longest: TimeDelta, margin: TimeDelta, now: DateTime<Utc>) -> Result<(), Skip> {
         let Self { quiet_until, occupied, .. } = *self;
+        let Manner { weight, heard } = manner;
         match &self.calendar {
+            Some(calendar) if heard && gate::may_be_heard(calendar).is_err() => gate::may_be_heard(calendar),
             Some(calendar) => gate::gate(weight, longest, Conditions { calendar, margin, quiet_until, occupied }, now),
             None if weight == Weight::Heavy => Err(Skip::Lesson),
             None => Ok(()),

@@ -73,17 +73,21 @@ impl Plan {
                 None => self.status.entry(name.clone()).insert_entry(fresh).into_mut(),
             };
             status.distributions.retain(|metric, _| entry.config.measures(*metric));
+            status.failures.retain(|reason, _| entry.config.can_fail_for(*reason));
+            status.sound(entry.config.is_heard(), entry.config.listens());
         }
     }
 
-    /// The probes of the first inspection: all that `may` run, but for light calls where a full one shows
-    /// the same and more. What may not run stands beside them, and why not.
+    /// The probes of the first inspection: all that `may` run, but for what is heard in the room, as nobody
+    /// expects a sound of a box that starts; and for light calls where a full one shows the same and more. What
+    /// may not run stands beside them, and why not.
     pub(super) fn first(&self, may: impl Fn(&ProbeEntry) -> Result<(), Skip>) -> (Vec<String>, Vec<(String, Skip)>) {
         let profile = |slot: &Slot| match &slot.entry.config {
             ProbeConfig::Media(config) => Some(config.profile),
             _ => None,
         };
-        let asked = self.slots.iter().map(|(name, slot)| (name.clone(), slot, may(&slot.entry)));
+        let unheard = self.slots.iter().filter(|(_, slot)| !slot.entry.config.is_heard());
+        let asked = unheard.map(|(name, slot)| (name.clone(), slot, may(&slot.entry)));
         let (free, held): (Vec<_>, Vec<_>) = asked.partition(|(_, _, may)| may.is_ok());
         let full = free.iter().any(|(_, slot, _)| profile(slot) == Some(Profile::Full));
         let runs = |slot: &Slot| !(full && profile(slot) == Some(Profile::Light));
@@ -130,11 +134,20 @@ impl Plan {
         let Some(slot) = self.slots.get_mut(name) else { return };
         match reason {
             Skip::Busy => tracing::warn!(probe = name, "still busy with its last run, this one is left out"),
+            // Said once, when the config was read.
+            Skip::Off => tracing::debug!(probe = name, "is off"),
             reason if !reason.holds_back() => {}
             reason if slot.held.replace(reason) == Some(reason) => {
                 tracing::debug!(probe = name, reason = reason.name(), "held back");
             }
             reason => tracing::info!(probe = name, reason = reason.name(), "held back until further notice"),
+        }
+    }
+
+    /// Counts a run that listened to the microphone, whatever became of it.
+    pub(super) fn listened(&mut self, name: &str) {
+        if let Some(status) = self.status.get_mut(name) {
+            status.listened();
         }
     }
 
@@ -232,6 +245,23 @@ mod tests {
         let (first, held) = plan("").first(in_a_lesson);
         assert_eq!(first, names(&["box", "versions", "voice"]));
         assert_eq!(held, [("call".to_owned(), Skip::Lesson)]);
+    }
+
+    #[test]
+    fn what_is_heard_is_no_part_of_the_first_inspection_and_counts_its_uses_of_the_microphone() {
+        let silent = "[probe.lesson-echo]\nkind = \"echo\"\nform = \"silent\"\n";
+        let mut plan = plan(silent);
+        let (first, held) = plan.first(|entry| if entry.config.is_heard() { Err(Skip::Off) } else { Ok(()) });
+        assert_eq!((first, held), (names(&["box", "call", "lesson-echo", "versions"]), Vec::new()));
+        plan.skip("echo", Skip::Off);
+        plan.listened("echo");
+        let status = |name: &str| plan.status.get(name).expect("configured").clone();
+        let counted = |name: &str| (status(name).skipped.get(&Skip::Off).copied(), status(name).microphone_uses);
+        assert_eq!(counted("echo"), (Some(1), Some(1)));
+        assert_eq!(counted("lesson-echo"), (None, Some(0)));
+        assert_eq!(counted("call"), (None, None));
+        // It waits for a config, not for an hour.
+        assert!(plan.slots["echo"].held.is_none());
     }
 
     #[test]

@@ -12,10 +12,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::hours::{Hours, span};
+use super::hours::{Hours, Manner, span};
 use crate::{
     Clock,
     occupied::{self, Seen},
+    sound,
 };
 
 /// Which probes wait for one another.
@@ -32,7 +33,7 @@ impl Name {
 
     pub(super) fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Media => Self::Media,
+            Kind::Media | Kind::Echo => Self::Media,
             Kind::Resources | Kind::Page | Kind::Versions => Self::Light,
         }
     }
@@ -46,8 +47,10 @@ pub(super) struct Job {
     pub(super) generation: u64,
     pub(super) probe: Probe,
     pub(super) timeout: Duration,
-    pub(super) weight: Weight,
+    pub(super) manner: Manner,
     pub(super) seed: u64,
+    /// The state folder, if the accepted state of the room's sound is wanted of it.
+    pub(super) accepted: Option<PathBuf>,
     /// The longest that media of a call is measured, if it is shortened.
     pub(super) longest: Option<Duration>,
     pub(super) queued_at: Instant,
@@ -60,6 +63,8 @@ pub(super) struct Done {
     pub(super) generation: u64,
     pub(super) probe: Probe,
     pub(super) run: Result<ProbeRun, Skip>,
+    /// For how many seconds the microphone of the room may have been listened to, even if it was stopped.
+    pub(super) listened: Option<f64>,
     pub(super) queued: Duration,
 }
 
@@ -166,11 +171,11 @@ async fn pass<C: Clock>(pool: Name, jobs: Vec<Job>, surroundings: &Surroundings,
         let queued = job.queued_at.elapsed();
         // It was allowed to run when it was put in; what ran before it may have taken its time.
         let allowed = may_start(&job, surroundings, clock, &mut seen).await;
-        let run = match allowed {
+        let (run, listened) = match allowed {
             Ok(()) => run(&mut job, surroundings, clock, &mut seen).await,
-            Err(skip) => Err(skip),
+            Err(skip) => (Err(skip), None),
         };
-        done.push(Done { name: job.name, generation: job.generation, probe: job.probe, run, queued });
+        done.push(Done { name: job.name, generation: job.generation, probe: job.probe, run, listened, queued });
     }
     Pass { pool, started_at, done, seen }
 }
@@ -183,24 +188,24 @@ async fn may_start<C: Clock>(
     seen: &mut Option<Seen>,
 ) -> Result<(), Skip> {
     let hours = surroundings.hours.borrow().clone();
-    hours.may_start(job.weight, span(job.timeout), clock())?;
-    if job.weight == Weight::Light || !hours.look.looks() {
+    hours.may_start(job.manner, span(job.timeout), clock())?;
+    if job.manner.weight == Weight::Light || !hours.look.looks() {
         return Ok(());
     }
     let found = seen.insert(occupied::look(&hours.look, clock()).await);
     // What holds it back may have changed meanwhile.
     let hours = Hours { occupied: found.occupied().is_some(), ..surroundings.hours.borrow().clone() };
-    hours.may_start(job.weight, span(job.timeout), clock())
+    hours.may_start(job.manner, span(job.timeout), clock())
 }
 
 /// Runs a probe, and stops it as soon as it may run no longer. What it had measured by then is dropped:
-/// it says more of the stop than of the room.
+/// it says more of the stop than of the room. Also says for how long the microphone was listened to.
 async fn run<C: Clock>(
     job: &mut Job,
     surroundings: &Surroundings,
     clock: &C,
     seen: &mut Option<Seen>,
-) -> Result<ProbeRun, Skip> {
+) -> (Result<ProbeRun, Skip>, Option<f64>) {
     let (stop, cancel) = watch::channel(false);
     let context = RunContext {
         now: clock(),
@@ -211,8 +216,10 @@ async fn run<C: Clock>(
         progress: None,
         capture: None,
         longest: job.longest,
+        accepted: job.accepted.as_deref().and_then(|state| sound::accepted(state, &job.name)),
     };
-    let (weight, end) = (job.weight, Instant::now() + job.timeout);
+    let (manner, end) = (job.manner, Instant::now() + job.timeout);
+    let listens = job.accepted.is_some();
     let (mut goodbye, mut hours) = (surroundings.cancel.clone(), surroundings.hours.clone());
     let run = job.probe.run(&context);
     tokio::pin!(run);
@@ -224,11 +231,19 @@ async fn run<C: Clock>(
             }
             let left = span(end.saturating_duration_since(Instant::now()));
             let now = hours.borrow_and_update().clone();
-            if let Err(skip) = now.may_go_on(weight, left, clock()) {
+            if let Err(skip) = now.may_go_on(manner, left, clock()) {
                 break skip;
             }
+            if listens && manner.weight == Weight::Heavy {
+                // The sound that is to be seen is its own, perhaps in the name of the sound server.
+                let others = occupied::Config { sound: false, ..(*now.look).clone() };
+                if others.looks() && occupied::look(&others, clock()).await.occupied().is_some() {
+                    break Skip::Occupied;
+                }
+                continue;
+            }
             // Somebody may have come in.
-            let looks = weight == Weight::Heavy && now.look.looks();
+            let looks = manner.weight == Weight::Heavy && now.look.looks();
             if looks {
                 let found = seen.insert(occupied::look(&now.look, clock()).await);
                 if found.occupied().is_some() {
@@ -238,11 +253,19 @@ async fn run<C: Clock>(
         }
     };
     let ended = tokio::select! {
-        run = &mut run => return Ok(run),
+        run = &mut run => {
+            let listened = listened(&run);
+            return (Ok(run), listened);
+        }
         skip = held => Err(skip),
         _ = goodbye.wait_for(|cancel| *cancel) => Ok(()),
     };
     stop.send_replace(true);
     let run = run.await;
-    ended.map(|()| run)
+    let listened = listened(&run);
+    (ended.map(|()| run), listened)
+}
+
+fn listened(run: &ProbeRun) -> Option<f64> {
+    run.microphone.then_some(run.duration_seconds)
 }

@@ -27,7 +27,7 @@ use crate::{
     control,
     heartbeat::Heart,
     quiet::Quiet,
-    systemd, web,
+    sound, systemd, web,
 };
 
 /// How long a start waits for lessons to be read, before the first inspection has to do without.
@@ -162,6 +162,7 @@ impl<C: Clock> Daemon<C> {
             .await
             .map_err(|source| StartError::Listen { address: listen, source })?;
         tracing::info!("listening on http://{}", server.address());
+        sound::say_what_is_off(&known.config);
 
         let (cancel, cancelled) = watch::channel(false);
         let orders_due = Arc::new(Notify::new());

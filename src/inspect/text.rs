@@ -11,7 +11,7 @@ use bellwether_agent::{
     site::Language,
 };
 use bellwether_probes::{
-    ComponentVersion, Failure, Label, ProbeConfig, ProbeRun, Reading, Reason, Unit, Validity, media::FarEnd,
+    ComponentVersion, Failure, Label, Metric, ProbeConfig, ProbeRun, Reading, Reason, Unit, Validity, media::FarEnd,
 };
 
 use super::{level, stage, words};
@@ -69,7 +69,12 @@ fn row(config: &Config, run: &ProbeRun, reading: &Reading) -> Vec<String> {
         (_, None) => doubt.trim_start().to_owned(),
     };
     let limit = rule.map(|rule| limit(rule, level, unit)).unwrap_or_default();
-    let mut row = vec![run.probe.clone(), name.join(" "), unit.show(reading.value), limit, verdict];
+    // The echo was below what could be heard of it: its loss is only known to be no less.
+    let bound = matches!(reading.metric, Metric::EchoLoss | Metric::EchoLeastLoss | Metric::EchoInitialLoss)
+        && reading.validity == Validity::LowConfidence
+        && reading.low == Some(reading.value);
+    let value = format!("{}{}", if bound { "≥ " } else { "" }, unit.show(reading.value));
+    let mut row = vec![run.probe.clone(), name.join(" "), value, limit, verdict];
     if config.site.locale.language == Language::Chinese {
         row.push(reading.metric.spec().title_zh.to_owned());
     }
@@ -148,9 +153,15 @@ pub(super) fn self_tests(config: &Config, runs: &[ProbeRun]) -> String {
     runs.iter().filter(to_itself).map(line).collect()
 }
 
+/// A line for each probe that did not run, because it is heard and was not asked for by its name.
+pub(super) fn left_out(config: &Config, names: &[String]) -> String {
+    let line = |name: &String| format!("{name}: {}\n", words::left_out(name, config.site.locale.language));
+    names.iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use bellwether_probes::{Class, MediaPath, Metric, media::capture::Stream};
+    use bellwether_probes::{Class, MediaPath, media::capture::Stream};
     use chrono::DateTime;
 
     use super::*;
@@ -235,6 +246,17 @@ call   media_connect  50 ms  at most 2 s  pass     通话接通时间
         assert!(text.contains("  → repeat it when") && !text.contains("(host_limited)"), "{text}");
         let text = as_table(&config(ENGLISH), &[doubt]);
         assert!(text.ends_with("(host_limited): this box was too busy to measure exactly\n"), "{text}");
+    }
+
+    #[test]
+    fn a_loss_that_is_only_a_bound_and_a_probe_that_was_left_out_are_shown_as_such() {
+        let mut bound = reading(Metric::EchoLoss, 44.0).between(44.0, 120.0);
+        (bound.validity, bound.reason) = (Validity::LowConfidence, Some(Reason::Noise));
+        let text = as_table(&config(ENGLISH), &[run(&[bound])]);
+        assert!(text.contains("call   echo_loss  ≥ 44 dB  at least 46 dB  pass (noise)"), "{text}");
+        let told = left_out(&config(ENGLISH), &["echo".to_owned()]);
+        assert_eq!(told, "echo: not run: it is heard in the room; `bellwether inspect echo` runs it\n");
+        assert_eq!(left_out(&config(""), &["echo".to_owned()]).lines().count(), 1);
     }
 
     #[test]

@@ -37,6 +37,18 @@ pub(super) fn reason(reason: Reason, language: Language) -> &'static str {
         Reason::Source => ("a file or source could not be read", "文件或数据源无法读取"),
         Reason::Parse => ("a source held no value", "数据源中没有有效的值"),
         Reason::NotPermitted => ("the system does not let us look", "系统不允许读取"),
+        Reason::NoServer => ("no sound server answers", "没有可用的声音服务"),
+        Reason::NoDevice => ("there is no such loudspeaker or microphone", "找不到指定的扬声器或麦克风"),
+        Reason::DeviceBusy => ("somebody else holds the sound device", "声音设备被其他程序占用"),
+        Reason::DeviceLost => ("a sound device went away meanwhile", "测量期间声音设备消失"),
+        Reason::Stalled => ("a sound device or server stood still", "声音设备或服务停止响应"),
+        Reason::Format => ("sound did not come as agreed upon", "声音格式与约定不符"),
+        Reason::Slip => ("sound was lost or shifted inside of this box", "本机内部的声音有丢失或错位"),
+        Reason::Muted => ("loudspeaker or microphone is muted", "扬声器或麦克风已静音"),
+        Reason::Dead => ("loudspeaker or microphone is dead", "扬声器或麦克风没有声音"),
+        Reason::Noise => ("the echo cannot be told from the noise", "回声无法与噪声区分"),
+        Reason::Clipped => ("the microphone is overdriven", "麦克风信号过强，已削波"),
+        Reason::NothingPlayed => ("the room plays too little to come back", "房间内播放的声音太少"),
     };
     pick(language, words)
 }
@@ -86,6 +98,28 @@ pub(super) fn advice(reason: Reason, detail: &str, language: Language) -> Option
             "`link_share` and `cpu_share` say how much a call may take",
             "通话占用的上限由 link_share 和 cpu_share 决定",
         ),
+        Reason::NoServer => (
+            "log in at the box, or let the session's server open a socket for bellwether (see the README); `server` names it",
+            "请在本机登录，或让会话的声音服务为 bellwether 开放套接字（见 README），并用 server 指定",
+        ),
+        Reason::NoDevice => {
+            ("check loudspeaker, microphone and reference", "请检查 loudspeaker、microphone 和 reference")
+        }
+        Reason::DeviceBusy => {
+            ("end the program that holds it, or go by its sound server", "请关闭占用设备的程序，或通过声音服务访问")
+        }
+        Reason::DeviceLost => ("check the plug, and the log of the sound server", "请检查接线和声音服务的日志"),
+        Reason::Stalled => ("check that the sound server runs, and its log", "请确认声音服务正在运行，并查看其日志"),
+        Reason::Format => (
+            "name another device, or go by a sound server, which converts",
+            "请换用其他设备，或使用可转换格式的声音服务",
+        ),
+        Reason::Slip => ("repeat it when the box has less to do", "请在本机空闲时重新测量"),
+        Reason::Muted => ("unmute it and repeat", "请取消静音后重新测量"),
+        Reason::Dead => ("check power, plugs and switches of both", "请检查两者的电源、接线和开关"),
+        Reason::Noise => ("repeat it when the room is quieter", "请在房间较安静时重新测量"),
+        Reason::Clipped => ("lower the gain of the microphone, or `level`", "请降低麦克风增益或 level"),
+        Reason::NothingPlayed => ("repeat it while the room plays something", "请在房间播放声音时重新测量"),
         Reason::FewSamples | Reason::Transcode | Reason::Parse | Reason::NotPermitted => return None,
     };
     Some(pick(language, words))
@@ -152,6 +186,14 @@ pub(super) fn statistics(language: Language) -> &'static str {
             "p50、p95、p99：该百分比的测量值不超过此值",
         ),
     )
+}
+
+/// Why a probe did not run, and how it would.
+pub(super) fn left_out(probe: &str, language: Language) -> String {
+    match language {
+        Language::English => format!("not run: it is heard in the room; `bellwether inspect {probe}` runs it"),
+        Language::Chinese => format!("未运行：会在教室内发出声音；可用 bellwether inspect {probe} 运行"),
+    }
 }
 
 /// What a call to the embedded far end is.

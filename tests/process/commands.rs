@@ -38,7 +38,7 @@ fn a_config_is_checked_without_a_daemon() {
     let home = Home::new(NO_CALL);
     let good = home.run(["check-config"]);
     assert_eq!((good.code, good.stderr.as_str()), (0, ""));
-    assert_eq!(good.stdout, "the config is good: 2 probes, 1 channels\n");
+    assert_eq!(good.stdout, "the config is good: 3 probes, 1 channels\n");
 
     let other = home.path().join("other.toml");
     let other = other.to_str().expect("UTF-8");

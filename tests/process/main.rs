@@ -17,6 +17,7 @@ mod bookings;
 mod commands;
 mod daemon;
 mod disk;
+mod echo;
 mod hours;
 mod http;
 mod inspect;

@@ -63,6 +63,7 @@ pub(crate) fn full() -> Booking {
         since: at("2026-11-24T01:30:00Z"),
         bad: 3,
         of: 4,
+        echo: None,
     };
     let change = |component: &str, old: &str, new: &str, time| VersionChange {
         component: component.into(),

@@ -3,6 +3,7 @@
 //! The fields stand in the order of a maintenance request form. What is not known is left out, never
 //! made up; what a complete booking would need and this one has not is named in the first lines.
 
+mod echo;
 mod words;
 
 use std::fmt::Write as _;
@@ -136,7 +137,16 @@ impl Writer<'_> {
             Kind::Fault => {
                 let since = booking.evidence.iter().map(|evidence| evidence.since).min();
                 let beyond = booking.evidence.iter().filter(|evidence| evidence.level > Level::Pass).count();
-                words.fault_request(booking.family, booking.cause, beyond, since.map(|at| self.instant(at)).as_deref())
+                let request = words.fault_request(
+                    booking.family,
+                    booking.cause,
+                    beyond,
+                    since.map(|at| self.instant(at)).as_deref(),
+                );
+                match echo::sentence(booking, self.language, |at| self.instant(at)) {
+                    Some(heard) => format!("{heard}{}{request}", words.after_mark),
+                    None => request,
+                }
             }
             Kind::UpgradeCheck => words.check_request(&booking.scope),
         }

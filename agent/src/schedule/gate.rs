@@ -54,6 +54,15 @@ pub fn gate(weight: Weight, longest: TimeDelta, conditions: Conditions<'_>, now:
     if matches!(lessons, Held::Margin(_)) { Err(Skip::Margin) } else { Ok(()) }
 }
 
+/// Whether a probe that people in the room hear may run by itself at all: only where a timetable says when the
+/// room is free. Without one, nothing else would keep it out of a lesson.
+///
+/// # Errors
+/// [`Skip::Off`].
+pub fn may_be_heard(calendar: &Calendar) -> Result<(), Skip> {
+    if calendar.timetable() == Certainty::NoTimetable { Err(Skip::Off) } else { Ok(()) }
+}
+
 /// The next instant, `now` or later, at which a probe may start if nobody occupies the room then.
 /// `None` if none is known.
 pub fn free_again(
@@ -210,6 +219,15 @@ mod tests {
         }
         let stale = known.believed(Certainty::Stale);
         assert_eq!(gate(Weight::Heavy, minutes(5), conditions(&stale), utc("2026-11-24T12:00:00Z")), Ok(()));
+    }
+
+    #[test]
+    fn what_is_heard_waits_for_a_timetable_however_little_is_known_of_it() {
+        let known = calendar(&[]);
+        assert_eq!(may_be_heard(&known), Ok(()));
+        assert_eq!(may_be_heard(&known.clone().believed(Certainty::Unreadable)), Ok(()), "nothing is free then");
+        assert_eq!(may_be_heard(&known.believed(Certainty::NoTimetable)), Err(Skip::Off));
+        assert!(!Skip::Off.holds_back(), "no hour makes up for it");
     }
 
     #[test]

@@ -133,6 +133,7 @@ fn evidence() -> Evidence {
         since: at(-300),
         bad: 3,
         of: 4,
+        echo: None,
     }
 }
 

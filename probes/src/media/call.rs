@@ -33,13 +33,16 @@ use super::{
 use crate::{Failure, Reason};
 use connect::{check_interface, next};
 use listen::{Heard, Inlet, Listener, Outlet, Senses};
+pub(crate) use own::{Hear, HeardPacket, Own, Voice};
 use pace::{Pace, PaceError, Sent, Sources};
+pub(crate) use reorder::{Extender, Next, Reorder};
 
 mod connect;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod h264;
 mod listen;
+mod own;
 mod pace;
 mod record;
 mod reorder;
@@ -73,6 +76,15 @@ pub(crate) struct Order<'a> {
 
 /// Makes the call; ends it early with the failure that `end` gives.
 pub(crate) async fn call(order: &Order<'_>, end: impl Future<Output = Failure>) -> Result<Capture, Failure> {
+    call_with(order, None, end).await
+}
+
+/// The same with another sound than the test signal, and an ear of its own for what comes back.
+pub(crate) async fn call_with(
+    order: &Order<'_>,
+    own: Option<Own>,
+    end: impl Future<Output = Failure>,
+) -> Result<Capture, Failure> {
     if let Some(interface) = &order.config.interface {
         check_interface(interface)?;
     }
@@ -80,8 +92,9 @@ pub(crate) async fn call(order: &Order<'_>, end: impl Future<Output = Failure>) 
     let mut random = fastrand::Rng::with_seed(order.seed);
     let codecs = |error| failed(Reason::Worker, "codecs", &error);
     let link = link::bits_per_second(order.config).await;
-    let (sources, plan) = Sources::new(order.config, link, &mut random).map_err(codecs)?;
-    let senses = Senses::new(plan.picture.is_some()).map_err(codecs)?;
+    let (voice, ear) = own.map(|own| (own.voice, own.ear)).unzip();
+    let (sources, plan) = Sources::new(order.config, link, voice, &mut random).map_err(codecs)?;
+    let senses = Senses::new(plan.picture.is_some(), ear).map_err(codecs)?;
     let interface = order.config.interface.as_deref();
     let rendezvous = Rendezvous::new(&order.config.far_end, interface, &mut random).await?;
     let impairment = impairment(&order.config.rehearsal, random.u64(..))?;

@@ -1,5 +1,7 @@
 //! Opus and H.264, in and out.
 
+use std::hint::black_box;
+
 use openh264::{
     OpenH264API, Timestamp,
     decoder::{Decoder, DecoderConfig, Flush},
@@ -95,6 +97,22 @@ impl SoundDecoder {
         let room = self.samples.len();
         let count = self.decoder.decode(packet, room, &mut self.samples).map_err(CodecError::Opus)?;
         Ok(&self.samples[..count.min(room)])
+    }
+
+    /// Forgets what it decoded last.
+    pub(crate) fn forget_samples(&mut self) {
+        self.samples.fill(0.0);
+        // So that it is done though nobody reads it.
+        black_box(&self.samples);
+    }
+
+    /// Forgets all that it has heard.
+    pub(crate) fn forget(&mut self) {
+        self.forget_samples();
+        if let Ok(new) = OpusDecoder::new(SAMPLE_RATE as i32, 1) {
+            *self.decoder = new;
+            black_box(&self.decoder);
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl FarEnd {
     }
 
     /// Mistakes that the shape of the table does not show. Reads the files that it names.
-    pub(super) fn check(&self) -> Vec<Mistake> {
+    pub(crate) fn check(&self) -> Vec<Mistake> {
         match self {
             Self::Reflector => Vec::new(),
             Self::Remote(remote) => remote.check(),

@@ -4,4 +4,4 @@
 pub mod finder;
 pub mod picture;
 pub mod sound;
-mod speech;
+pub(crate) mod speech;

@@ -64,6 +64,7 @@ fn context(timeout: Duration) -> RunContext {
         progress: None,
         capture: None,
         longest: None,
+        accepted: None,
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{Job, Message, Task};
-use crate::{Failure, Progress, Reason, media};
+use crate::{Failure, Progress, Reason, echo, media};
 
 /// The largest job that is read.
 const MOST_BYTES: u64 = 64 << 10;
@@ -75,9 +75,16 @@ async fn work(job: &Job, end: watch::Receiver<bool>) -> io::Result<()> {
         // If the parent has gone, the input ends as well.
         let _ = say(&Message::Progress(progress));
     };
+    let microphone = || {
+        let _ = say(&Message::Microphone);
+    };
     let early = early_end(job, end, signal(SignalKind::terminate())?);
     let run = match &job.task {
         Task::Media(config) => media::make_call(job, config, &progress, early).await,
+        Task::Echo(config, accepted) => {
+            let told = echo::Told { progress: &progress, microphone: &microphone };
+            echo::measure(job, config, accepted.as_ref(), told, early).await
+        }
     };
     say(&Message::Run(run))
 }
@@ -93,7 +100,7 @@ fn early_end(
         tokio::select! {
             _ = end.wait_for(|ended| *ended) => {}
             _ = terminate.recv() => {}
-            () = sleep(timeout) => return Failure::new(Reason::Timeout, "the call did not end in time"),
+            () = sleep(timeout) => return Failure::new(Reason::Timeout, "the run did not end in time"),
         }
         Failure::new(Reason::Cancelled, "ended early")
     }

@@ -27,8 +27,16 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 /// Runs `task` in a child, and gives what came of it. Fails with [`Reason::Worker`] if there was
 /// no child, or it died; with `Cancelled` or `Timeout` if it was ended. No child is left behind,
-/// even if this future is dropped.
-pub(crate) async fn run(probe: &str, task: Task, context: &RunContext) -> Result<ProbeRun, Failure> {
+/// even if this future is dropped. Whether the child listened to the microphone is told in any case.
+pub(crate) async fn run(probe: &str, task: Task, context: &RunContext) -> ProbeRun {
+    let mut microphone = false;
+    let run = attempt(probe, task, context, &mut microphone).await;
+    let mut run = run.unwrap_or_else(|failure| ProbeRun::failed(probe, context.now, failure));
+    run.microphone |= microphone;
+    run
+}
+
+async fn attempt(probe: &str, task: Task, context: &RunContext, microphone: &mut bool) -> Result<ProbeRun, Failure> {
     let deadline = Instant::now() + context.timeout.saturating_sub(MARGIN.min(context.timeout / 4));
     let job = Job {
         probe: probe.to_owned(),
@@ -43,13 +51,13 @@ pub(crate) async fn run(probe: &str, task: Task, context: &RunContext) -> Result
     })?;
     let mut cancel = context.cancel.clone();
     let ended = tokio::select! {
-        result = worker.serve(&job, context) => return result,
+        result = worker.serve(&job, context, microphone) => return result,
         () = sleep_until(deadline) => {
             let shown = crate::Unit::Seconds.show(context.timeout.as_secs_f64());
-            Failure::new(Reason::Timeout, format!("the call did not end within {shown}"))
+            Failure::new(Reason::Timeout, format!("the run did not end within {shown}"))
         }
         () = async { if cancel.wait_for(|cancel| *cancel).await.is_err() { std::future::pending().await } } => {
-            Failure::new(Reason::Cancelled, "the call was ended early")
+            Failure::new(Reason::Cancelled, "the run was ended early")
         }
     };
     let grace = if ended.reason == Reason::Timeout { MARGIN.min(context.timeout / 4) / 2 } else { GRACE };
@@ -91,7 +99,7 @@ impl Worker {
     }
 
     /// Hands over the job, and reads what the child says until it is done.
-    async fn serve(&mut self, job: &Job, context: &RunContext) -> Result<ProbeRun, Failure> {
+    async fn serve(&mut self, job: &Job, context: &RunContext, microphone: &mut bool) -> Result<ProbeRun, Failure> {
         let mut line = serde_json::to_vec(job).map_err(|error| died(&format!("the job: {error}")))?;
         line.push(b'\n');
         if let Some(input) = &mut self.input
@@ -113,6 +121,10 @@ impl Worker {
                         // Nobody has to listen.
                         let _ = listener.send(progress);
                     }
+                }
+                Ok(Message::Microphone) => {
+                    *microphone = true;
+                    tracing::info!(probe = %job.probe, "the microphone is listened to");
                 }
                 Ok(Message::Run(run)) => {
                     self.end(GRACE).await;

@@ -66,6 +66,7 @@ fn evidence(metric: Metric, level: Level) -> Evidence {
         since: start(),
         bad: 3,
         of: 4,
+        echo: None,
     }
 }
 

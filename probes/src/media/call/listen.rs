@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
+    Hear, HeardPacket,
     h264::{AccessUnit, Assembled, Assembler, picture_hash, profile},
     reorder::{Extender, Next, Reorder},
     sound::Ear,
@@ -120,14 +121,26 @@ struct Waiting {
 
 /// What a listener decodes with. Made before the call: it takes a while.
 pub(super) struct Senses {
-    ear: Ear,
+    ear: Hearing,
     decoder: Option<PictureDecoder>,
 }
 
+/// What a listener hears with.
+enum Hearing {
+    /// That for the markers of the test sound.
+    Markers(Box<Ear>),
+    /// That of a call with another sound. It gets the packets as they come.
+    Own(Box<dyn Hear>),
+}
+
 impl Senses {
-    /// An ear, and eyes if there are `pictures` to be seen.
-    pub(super) fn new(pictures: bool) -> Result<Self, CodecError> {
-        Ok(Self { ear: Ear::new()?, decoder: pictures.then(PictureDecoder::new).transpose()? })
+    /// An ear, unless there is an `own` one, and eyes if there are `pictures` to be seen.
+    pub(super) fn new(pictures: bool, own: Option<Box<dyn Hear>>) -> Result<Self, CodecError> {
+        let ear = match own {
+            Some(own) => Hearing::Own(own),
+            None => Hearing::Markers(Box::new(Ear::new()?)),
+        };
+        Ok(Self { ear, decoder: pictures.then(PictureDecoder::new).transpose()? })
     }
 }
 
@@ -138,7 +151,7 @@ pub(super) struct Listener {
     stream_number: u8,
     extenders: [Extender; 2],
     buffers: [Reorder<Waiting>; 2],
-    ear: Ear,
+    ear: Hearing,
     /// `None` of a call with sound alone.
     decoder: Option<PictureDecoder>,
     assembler: Assembler,
@@ -183,7 +196,10 @@ impl Listener {
         }
         // What still waits is not waited for.
         self.drain(Nanos::MAX);
-        self.heard.markers.extend(self.ear.finish());
+        match &mut self.ear {
+            Hearing::Markers(ear) => self.heard.markers.extend(ear.finish()),
+            Hearing::Own(ear) => ear.finish(),
+        }
         self.heard
     }
 
@@ -196,14 +212,19 @@ impl Listener {
             let bytes = packet.payload.len() as u32;
             self.heard.packets.push((id, ReceivedPacket { stream, sequence, rtp_time, hash, bytes, at, seen }));
         }
+        if let (Stream::Audio, Hearing::Own(ear)) = (stream, &mut self.ear) {
+            let (ssrc, sequence, rtp_time) = (header.ssrc, header.sequence_number, header.timestamp);
+            ear.take(&HeardPacket { ssrc, sequence, rtp_time, payload: &packet.payload, at });
+            return;
+        }
         self.buffers[stream as usize].push(sequence, seen, Waiting { packet, at });
     }
 
     fn drain(&mut self, now: Nanos) {
         while let Some(next) = self.buffers[Stream::Audio as usize].pop(now) {
             // A gap shows in the time stamps.
-            let Next::Packet(Waiting { packet, at }) = next else { continue };
-            match self.ear.hear(&packet.payload, packet.header.timestamp, at) {
+            let (Next::Packet(Waiting { packet, at }), Hearing::Markers(ear)) = (next, &mut self.ear) else { continue };
+            match ear.hear(&packet.payload, packet.header.timestamp, at) {
                 Ok(found) => {
                     self.heard.first_sound.get_or_insert_with(|| self.clock.now());
                     self.heard.markers.extend(found);

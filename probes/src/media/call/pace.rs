@@ -13,7 +13,10 @@ use rtc::{
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::h264::{is_picture_data, picture_hash};
+use super::{
+    Voice,
+    h264::{is_picture_data, picture_hash},
+};
 use crate::media::{
     Config,
     bounds::{PictureFormat, Plan, bounded},
@@ -150,10 +153,11 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Makes ready what `config` asks for and its bounds allow, on a link of that many bits per second, if that
-    /// is known; and what is sent then.
+    /// is known; and what is sent then. Its sound is that of `voice`, if there is one.
     pub(super) fn new(
         config: &Config,
         link: Option<f64>,
+        voice: Option<Box<dyn Voice>>,
         random: &mut fastrand::Rng,
     ) -> Result<(Self, Plan), CodecError> {
         let stream_number = random.u8(..64);
@@ -169,7 +173,7 @@ impl Sources {
                 pictures
             }
         };
-        Ok((Self { sound: SoundSource::new(&plan, sound)?, pictures, stream_number }, plan))
+        Ok((Self { sound: SoundSource::new(&plan, voice, sound)?, pictures, stream_number }, plan))
     }
 }
 
@@ -183,19 +187,19 @@ fn hand_back() {
     }
 }
 
-/// The test sound, ready to be sent.
+/// The sound, ready to be sent.
 pub(super) struct SoundSource {
     encoder: SoundEncoder,
-    source: sound::Source,
+    voice: Box<dyn Voice>,
     random: fastrand::Rng,
 }
 
 impl SoundSource {
-    /// Makes ready; the dither is drawn from `random`.
-    fn new(plan: &Plan, mut random: fastrand::Rng) -> Result<Self, CodecError> {
-        let source = sound::Source::new(random.fork());
+    /// Makes ready `voice`, or the test sound, whose dither is drawn from `random`.
+    fn new(plan: &Plan, voice: Option<Box<dyn Voice>>, mut random: fastrand::Rng) -> Result<Self, CodecError> {
+        let voice = voice.unwrap_or_else(|| Box::new(sound::Source::new(random.fork())));
         let new = if plan.light { SoundEncoder::light } else { SoundEncoder::new };
-        Ok(Self { encoder: new(plan.sound_bits_per_second)?, source, random })
+        Ok(Self { encoder: new(plan.sound_bits_per_second)?, voice, random })
     }
 
     /// Sends until it is over.
@@ -205,7 +209,7 @@ impl SoundSource {
         let mut samples = [0.0; SOUND_FRAME];
         for block in 0.. {
             let first = pace.start + block as Nanos * SOUND_PERIOD;
-            self.source.block(block, &mut samples);
+            self.voice.block(block, &mut samples);
             // A frame is there to be encoded when its last sample is.
             let due = first + SOUND_PERIOD;
             if !pace.wait(due) {
@@ -216,11 +220,21 @@ impl SoundSource {
             let ticks = (block as u32).wrapping_mul(SOUND_FRAME as u32);
             packets.send(Bytes::from(payload), ticks, block == 0, due)?;
             let whole = first + MARKER_LENGTH <= pace.end();
-            if let Some((index, up)) = sound::marker_at(block).filter(|_| whole) {
+            if let Some((index, up)) = self.voice.marker_at(block).filter(|_| whole) {
                 markers.push(SentMarker { index, up, generated: first });
             }
         }
         Ok(Sent { packets: packets.sent, markers, ..Sent::default() })
+    }
+}
+
+impl Voice for sound::Source {
+    fn block(&mut self, index: u64, out: &mut [f32; SOUND_FRAME]) {
+        self.block(index, out);
+    }
+
+    fn marker_at(&self, index: u64) -> Option<(u64, bool)> {
+        sound::marker_at(index)
     }
 }
 

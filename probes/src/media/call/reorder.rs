@@ -10,12 +10,12 @@ const MOST: usize = 4096;
 
 /// Extends a sequence number to the value nearest to the newest seen.
 #[derive(Debug, Default)]
-pub(super) struct Extender(Option<u64>);
+pub(crate) struct Extender(Option<u64>);
 
 impl Extender {
     /// The extended number of `sequence`. The first one seen stands for itself plus one cycle, so
     /// that earlier ones have room below.
-    pub(super) fn extend(&mut self, sequence: u16) -> u64 {
+    pub(crate) fn extend(&mut self, sequence: u16) -> u64 {
         const CYCLE: u64 = 1 << 16;
         let Some(newest) = self.0 else {
             let first = CYCLE + u64::from(sequence);
@@ -35,7 +35,7 @@ impl Extender {
 
 /// What comes out next.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<T> {
+pub(crate) enum Next<T> {
     /// The packet that was due.
     Packet(T),
     /// The packet that was due did not come in time, nor those up to the next that waits.
@@ -44,7 +44,7 @@ pub(super) enum Next<T> {
 
 /// The packets that wait for their turn.
 #[derive(Debug)]
-pub(super) struct Reorder<T> {
+pub(crate) struct Reorder<T> {
     patience: Nanos,
     next: Option<u64>,
     waiting: BTreeMap<u64, (Nanos, T)>,
@@ -52,13 +52,13 @@ pub(super) struct Reorder<T> {
 
 impl<T> Reorder<T> {
     /// An empty buffer in which a packet waits at most `patience` for those before it.
-    pub(super) fn new(patience: Nanos) -> Self {
+    pub(crate) fn new(patience: Nanos) -> Self {
         Self { patience, next: None, waiting: BTreeMap::new() }
     }
 
     /// Takes a packet that came at `now`. One whose turn is over, or that is there already, is
     /// dropped.
-    pub(super) fn push(&mut self, sequence: u64, now: Nanos, item: T) {
+    pub(crate) fn push(&mut self, sequence: u64, now: Nanos, item: T) {
         let next = *self.next.get_or_insert(sequence);
         if sequence >= next && self.waiting.len() < MOST {
             self.waiting.entry(sequence).or_insert((now, item));
@@ -66,7 +66,7 @@ impl<T> Reorder<T> {
     }
 
     /// What is next at `now`; `None` while it may still come.
-    pub(super) fn pop(&mut self, now: Nanos) -> Option<Next<T>> {
+    pub(crate) fn pop(&mut self, now: Nanos) -> Option<Next<T>> {
         let next = self.next?;
         let (&first, _) = self.waiting.first_key_value()?;
         if first == next {

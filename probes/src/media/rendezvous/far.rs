@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     convert::Infallible,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -24,7 +24,8 @@ use tokio::net::TcpListener;
 
 use crate::media::{
     capture::Stream,
-    peer::{Direction, Event, Incoming, KeyFrameRequests, LocalTrack, Peer, Setup},
+    codec::{SOUND_FRAME, SoundDecoder, SoundEncoder},
+    peer::{Direction, Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack, Setup},
     reflector::{Notes, Reflecting, Reflector},
     socket::StampingRuntime,
 };
@@ -73,12 +74,40 @@ pub(crate) struct Manner {
     pub(crate) edit_answer: Option<Edit>,
     /// Whether it takes media and gives none.
     pub(crate) mute: bool,
+    /// The room it stands in.
+    pub(crate) room: Option<Room>,
     /// Links to name.
     pub(crate) link: Option<String>,
     /// What it says when a call is ended.
     pub(crate) farewell: Farewell,
     /// Where to bind; the loopback of IPv4 unless given.
     pub(crate) at: Option<&'static str>,
+}
+
+/// From the loudspeaker of a room to its microphone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// In samples.
+    pub(crate) delay: usize,
+    /// A factor.
+    pub(crate) gain: f32,
+}
+
+impl Room {
+    /// Plays what comes, and sends what the microphone takes meanwhile, coded anew.
+    async fn play(self, track: RemoteTrack, out: LocalTrack) {
+        let (mut decoder, mut encoder) = (SoundDecoder::new().unwrap(), SoundEncoder::new(32_000).unwrap());
+        let mut air: VecDeque<f32> = vec![0.0; self.delay].into();
+        while let Some(incoming) = track.next().await {
+            let Incoming::Packet(mut packet) = incoming else { continue };
+            air.extend(decoder.decode(&packet.payload).unwrap());
+            let mut taken = [0.0; SOUND_FRAME];
+            taken.fill_with(|| self.gain * air.pop_front().unwrap());
+            packet.payload = encoder.encode(&taken).unwrap().into();
+            (packet.header.ssrc, packet.header.payload_type) = (out.ssrc, out.payload_type);
+            let _ = out.send(packet).await;
+        }
+    }
 }
 
 /// A server that reflects (`/reflect`) and forwards (`/whip`, `/whep`).
@@ -197,6 +226,19 @@ async fn reflect(State(at): State<Arc<At>>, headers: HeaderMap, offer: String) -
         let mut peer = at.peer(Direction::Both, Setup::PAYLOAD_TYPES).await;
         let answer = peer.answer(offer).await.unwrap();
         tokio::spawn(async move { while peer.events.recv().await.is_some() {} });
+        return at.created(StatusCode::CREATED, "reflect", answer);
+    }
+    if let Some(room) = at.manner.room {
+        let setup = Setup::at(at.address).for_offer(&offer);
+        let mut peer = Peer::new(setup, StampingRuntime::default(), &mut fastrand::Rng::new()).await.unwrap();
+        let answer = peer.answer(offer).await.unwrap();
+        tokio::spawn(async move {
+            while let Some(event) = peer.events.recv().await {
+                if let Event::Track(track) = event {
+                    tokio::spawn(room.play(track, peer.track(Stream::Audio).clone()));
+                }
+            }
+        });
         return at.created(StatusCode::CREATED, "reflect", answer);
     }
     let notes = (at.manner.farewell == Farewell::Notes).then(Notes::new);

@@ -29,14 +29,14 @@ const RAMP: usize = 480;
 
 /// Composite sources end to end, whose active parts have a root mean square of 1. One is kept at a time.
 #[derive(Debug, Default)]
-pub(super) struct Speech {
+pub(crate) struct Speech {
     number: Option<u64>,
     unit: Vec<f32>,
 }
 
 impl Speech {
     /// Sample `n` of a passage of `length` samples that begins with unit `first`.
-    pub(super) fn at(&mut self, first: u64, n: usize, length: usize) -> f32 {
+    pub(crate) fn at(&mut self, first: u64, n: usize, length: usize) -> f32 {
         let number = first + (n / UNIT) as u64;
         if self.number != Some(number) {
             self.unit = unit(number);

@@ -1,0 +1,155 @@
+//! When a device stood where: pure.
+//!
+//! A device that is asked where it stands tells where it stood a little before: its counter moves in steps,
+//! and the answer takes its time. Such an answer lags, and never runs ahead. So where it stood is the line
+//! that lies above all answers and as near to them as a line can: of their upper convex hull the edge above
+//! their mean time. (The same as for packets that are only ever late: S. Moon, P. Skelly, D. Towsley,
+//! Estimation and removal of clock skew, INFOCOM 1999.)
+
+/// An answer: frames that had passed, at a time in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Point {
+    pub(super) at: f64,
+    pub(super) frames: f64,
+}
+
+/// Fewest answers of a line.
+const FEWEST: usize = 10;
+/// How long a device may take to move evenly after its start, in seconds.
+const SETTLING: f64 = 0.2;
+/// Least time from first to last answer, in seconds, from which a device's own rate is told.
+const LONG: f64 = 2.0;
+/// No clock of a sound device is further off than this, as a ratio; what is, is no even line.
+const FURTHEST: f64 = 500e-6;
+/// Nominal frames a second.
+const RATE: f64 = crate::echo::RATE as f64;
+
+/// An even pace.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Pace {
+    at: f64,
+    frames: f64,
+    rate: f64,
+}
+
+impl Pace {
+    /// The pace of a device that gave these answers, in the order of time. `None` if they are too few.
+    pub(super) fn of(points: &[Point]) -> Option<Self> {
+        let first = points.first()?.at;
+        let settled = points.iter().position(|point| point.at >= first + SETTLING)?;
+        let points = &points[settled..];
+        if points.len() < FEWEST {
+            return None;
+        }
+        let hull = upper_hull(points);
+        let mean = points.iter().map(|point| point.at).sum::<f64>() / points.len() as f64;
+        let edge = hull.windows(2).find(|edge| edge[1].at >= mean)?;
+        let rate = (edge[1].frames - edge[0].frames) / (edge[1].at - edge[0].at);
+        let is_even = (rate / RATE - 1.0).abs() <= FURTHEST;
+        if is_even && points[points.len() - 1].at - points[0].at >= LONG {
+            return Some(Self { at: edge[0].at, frames: edge[0].frames, rate });
+        }
+        // The line of the nominal rate that is above all.
+        let ahead = |point: &Point| point.frames - RATE * point.at;
+        let top = points.iter().max_by(|one, other| ahead(one).total_cmp(&ahead(other)))?;
+        Some(Self { at: top.at, frames: top.frames, rate: RATE })
+    }
+
+    /// Frames that have passed at a time in seconds, fractions included.
+    pub(super) fn frames_at(&self, at: f64) -> f64 {
+        self.frames + self.rate * (at - self.at)
+    }
+
+    /// When so many frames had passed, in seconds.
+    pub(super) fn time_of(&self, frames: f64) -> f64 {
+        self.at + (frames - self.frames) / self.rate
+    }
+}
+
+/// The corners of the upper convex hull, from left to right (Andrew's monotone chain).
+fn upper_hull(points: &[Point]) -> Vec<Point> {
+    let mut hull: Vec<Point> = Vec::new();
+    for point in points {
+        while let [.., before, last] = hull.as_slice() {
+            let (x, y) = (last.at - before.at, last.frames - before.frames);
+            let below = x * (point.frames - before.frames) - y * (point.at - before.at);
+            if below < 0.0 {
+                break;
+            }
+            hull.pop();
+        }
+        // Of two answers at one time only the further one can be a corner.
+        match hull.last_mut() {
+            Some(last) if last.at >= point.at => last.frames = last.frames.max(point.frames),
+            _ => hull.push(*point),
+        }
+    }
+    hull
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// Answers of a device of so many frames a second that began at 0.3217 s, every 10 ms or so. Its counter
+    /// moves every `step` seconds; the answer takes up to `late` seconds more.
+    fn answers(rate: f64, seconds: f64, step: f64, late: f64) -> Vec<Point> {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut at = 0.33;
+        let mut points = Vec::new();
+        while at < seconds {
+            let moved = ((at - 0.3217) / step).floor() * step;
+            points.push(Point { at: at + late * random.f64().powi(2), frames: rate * moved });
+            at += 0.007 + 0.006 * random.f64();
+        }
+        points
+    }
+
+    #[test]
+    fn the_start_is_found_between_steps_of_four_milliseconds() {
+        for rate in [48_000.0, 48_000.0 * (1.0 + 80e-6), 48_000.0 * (1.0 - 80e-6)] {
+            let pace = Pace::of(&answers(rate, 8.0, 0.004, 0.002)).unwrap();
+            let error = pace.time_of(0.0) - 0.3217;
+            assert!(error.abs() < 0.000_05, "{error} s at {rate}");
+            let error = pace.frames_at(5.3217) - 5.0 * rate;
+            assert!(error.abs() < 4.0, "{error} frames at {rate}");
+        }
+    }
+
+    #[test]
+    fn a_short_run_is_taken_at_the_nominal_rate() {
+        let pace = Pace::of(&answers(48_000.0, 1.5, 0.004, 0.002)).unwrap();
+        assert!((pace.rate - RATE).abs() < 1e-9);
+        let error = pace.time_of(0.0) - 0.3217;
+        assert!(error.abs() < 0.000_1, "{error} s");
+    }
+
+    #[test]
+    fn a_rate_that_no_clock_has_is_not_believed() {
+        let pace = Pace::of(&answers(47_000.0, 8.0, 0.004, 0.002)).unwrap();
+        assert!((pace.rate - RATE).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_a_device_does_at_its_start_does_not_count() {
+        let mut points = answers(48_000.0, 8.0, 0.004, 0.002);
+        // It swallows 64 frames at once and waits until they are due.
+        points.insert(0, Point { at: 0.3217, frames: 640.0 });
+        let pace = Pace::of(&points).unwrap();
+        let error = pace.time_of(0.0) - 0.3217;
+        assert!(error.abs() < 0.000_1, "{error} s");
+    }
+
+    #[test]
+    fn few_answers_are_no_line() {
+        assert_eq!(Pace::of(&[]), None);
+        let points = answers(48_000.0, 8.0, 0.004, 0.002);
+        let settled = points.iter().position(|point| point.at >= points[0].at + SETTLING).unwrap();
+        assert_eq!(Pace::of(&points[..settled + FEWEST - 1]), None);
+        assert!(Pace::of(&points[..settled + FEWEST]).is_some());
+        let still = [Point { at: 1.0, frames: 5.0 }; 100];
+        assert_eq!(Pace::of(&still), None);
+    }
+}
