@@ -5,7 +5,6 @@ use std::{
     io,
     ptr::{self, NonNull},
     slice,
-    sync::atomic::{Ordering, compiler_fence},
 };
 
 use crate::{Failure, Reason};
@@ -109,14 +108,7 @@ impl Locked {
     }
 
     fn wipe(&mut self) {
-        for byte in self.bytes_mut() {
-            #[expect(unsafe_code, reason = "a plain write that nobody reads may be left out")]
-            // SAFETY: a byte that is borrowed for writing.
-            unsafe {
-                ptr::write_volatile(byte, 0);
-            }
-        }
-        compiler_fence(Ordering::SeqCst);
+        super::scratch::wipe(self.bytes_mut());
     }
 }
 
