@@ -2,7 +2,7 @@
 """Echo by a virtual room behind real sound servers: what is measured of it, what is said when it cannot be
 measured, and that nothing of what the microphone took is kept anywhere.
 
-    sound.py BELLWETHER
+    sound.py BELLWETHER [WORD…]
 
 Needs no sound hardware. PulseAudio and PipeWire run in folders of their own, with a loudspeaker and a microphone
 that are only buffers (sound/servers.py); between the two stands a process of known delay and gain (sound/room.py).
@@ -37,6 +37,17 @@ BINARY = pathlib.Path(sys.argv[1]).resolve()
 # Readings that say something of an echo. In a room whose echo cannot be measured there is none of them.
 OF_ECHO = {"echo_delay", "echo_return_loss", "echo_return_loss_wideband", "echo_return_loss_change", "echo_delay_change",
            "echo_distortion", "echo_clock_skew", "echo_reverberation", "echo_coherence"}
+# A timetable without a lesson in sight: what is heard may be measured by the daemon at any time.
+FREE = """[site]
+timezone = "UTC"
+[[timetable.bells]]
+periods = ["08:00-08:45"]
+[[timetable.term]]
+name = "past"
+first_day = "2026-03-02"
+weeks = 1
+lessons = ["Mon 1: physics"]
+"""
 # The virtual room in rest: samples, decibels.
 DELAY, GAIN = 480, -10
 # How often a run that says that sound slipped, which a busy box does, is made again.
@@ -124,12 +135,12 @@ class Look:
             self.workers |= set(children(self.process.pid))
             for child in self.workers:
                 with contextlib.suppress(OSError):
-                    self.highest = max(self.highest, status(child, "VmHWM") - status(child, "RssFile"))
+                    self.highest = max(self.highest, status(child, "RssAnon"))
             if during and server.streams(of=self.workers):
                 self.worker, = self.workers
                 during(self)
                 during = None
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def value(self, name):
         reading = self.readings.get(name)
@@ -156,55 +167,63 @@ class Look:
         return f"{self.code}, {sorted(self.reasons())}, {self.run['failure']}, {values}"
 
 
-def probe(server, more=""):
+def probe(server, more="", name="echo"):
     """The config of the probe. What `more` says again is not said twice."""
     lines = {"kind": '"echo"', "server": f'"{server.socket}"', "loudspeaker": f'"{SPEAKER}"', "microphone": f'"{server.ear}"'}
     for line in more.splitlines():
         key, value = line.split(" = ", 1)
         lines[key] = value
-    return "[probe.echo]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+    return f"[probe.{name}]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
 
 
-def steady(server, room, more="", **options):
-    """A look during which nothing slipped. What slipped must have been seen."""
+def steady(server, room, more="", codes=(3,), **options):
+    """A look during which nothing slipped. What slipped must have been seen, and ended with one of the codes."""
     for attempt in range(ATTEMPTS):
         slips = room.slips()
         look = Look(server, more, **options)
         if room.slips() == slips and "slip" not in look.reasons():
             return look
         print(f"slipped look {attempt + 1} of at most {ATTEMPTS}: the room {room.slips() - slips} times, {look}", flush=True)
-        look.says("slip")
+        look.says("slip", codes)
     raise AssertionError(f"sound slipped in each of {ATTEMPTS} looks: this box is too busy")
 
 
 # what is measured
 
 
-STEPS = [(0, -10), (1440, -14), (4800, -26), (351, -18), (0, -10)]
+def in_turn(server, room, states, more=""):
+    """A look at each state of the room, given as what delay and gain are more than in rest; the last is the first."""
+    for attempt in range(ATTEMPTS):
+        slips, looks = room.slips(), []
+        for delay, gain in states:
+            room.tell(f"delay {DELAY + delay}", f"gain {GAIN + gain}")
+            looks.append(steady(server, room, more))
+            assert looks[-1].value("echo_delay") is not None and looks[-1].value("echo_return_loss") is not None, looks[-1]
+        # What slips between two looks shifts the room itself: it is not where it began then. A server that leaves
+        # out a turn of a stream (PipeWire, 5.3 ms each) tells nobody.
+        shifted = looks[-1].value("echo_delay") - looks[0].value("echo_delay")
+        if room.slips() == slips and abs(shifted) < 1e-4:
+            return looks
+        print(f"round {attempt + 1} of at most {ATTEMPTS}: the room slipped {room.slips() - slips} times, and ended "
+              f"{shifted * 1e3:.3f} ms from where it began", flush=True)
+    raise AssertionError(f"the room slipped in each of {ATTEMPTS} rounds: this box is too busy")
+
+
+STEPS = [(0, 0), (1440, -4), (4800, -16), (351, -8), (0, 0)]
 
 
 def check_steps_of_delay_and_gain_come_out_as_they_are(server, room):
-    for attempt in range(ATTEMPTS):
-        slips, looks = room.slips(), []
-        for delay, gain in STEPS:
-            room.tell(f"delay {DELAY + delay}", f"gain {gain}")
-            looks.append(steady(server, room))
-        # What slips between two looks shifts the room itself.
-        if room.slips() == slips:
-            break
-    else:
-        raise AssertionError(f"the room slipped in each of {ATTEMPTS} rounds: this box is too busy")
+    looks = in_turn(server, room, STEPS)
     first = looks[0]
     for (delay, gain), look in zip(STEPS, looks):
-        assert look.value("echo_delay") is not None and look.value("echo_return_loss") is not None, look
         more = look.value("echo_delay") - first.value("echo_delay")
         lost = look.value("echo_return_loss") - first.value("echo_return_loss")
         wide = look.value("echo_return_loss_wideband") - first.value("echo_return_loss_wideband")
-        print(f"step {delay / 48:7.3f} ms {gain - GAIN:4} dB: {more * 1e3:8.4f} ms {lost:7.3f} dB, wide band {wide:7.3f} dB; "
+        print(f"step {delay / 48:7.3f} ms {gain:4} dB: {more * 1e3:8.4f} ms {lost:7.3f} dB, wide band {wide:7.3f} dB; "
               f"in all {look.value('echo_delay') * 1e3:.3f} ms, {look.value('echo_return_loss'):.2f} dB; "
               f"{look.cpu:.2f} s of processor time, {look.highest:.1f} MiB", flush=True)
         assert abs(more - delay / 48e3) < 1e-4, f"delay by {more * 1e3} ms instead of {delay / 48}"
-        assert abs(lost - (GAIN - gain)) < 0.1 and abs(wide - (GAIN - gain)) < 0.1, f"{lost}, {wide} instead of {GAIN - gain} dB"
+        assert abs(lost + gain) < 0.1 and abs(wide + gain) < 0.1, f"{lost}, {wide} instead of {-gain} dB"
         assert look.value("microphone_working") == 1 and look.value("loudspeaker_working") == 1, look
         assert look.value("sound_muted[loudspeaker]") == 0 and look.value("sound_muted[microphone]") == 0, look
         skew = look.value("echo_clock_skew")
@@ -229,12 +248,12 @@ def check_slips_are_recognised_and_voided(server, room):
 
 def check_a_dead_microphone_is_told_from_a_dead_loudspeaker(server, room):
     room.tell("dead")
-    look = Look(server).says("dead", (1, 2, 3))
+    look = steady(server, room, codes=(1, 2, 3)).says("dead", (1, 2, 3))
     assert look.value("microphone_working") == 0, look
     assert look.value("loudspeaker_working") is None, "nothing can be known of it"
     room.rest()
     room.tell("gain off", "noise -55")
-    look = Look(server).says("dead", (1, 2, 3))
+    look = steady(server, room, codes=(1, 2, 3)).says("dead", (1, 2, 3))
     assert look.value("microphone_working") == 1 and look.value("loudspeaker_working") == 0, look
 
 
@@ -253,9 +272,14 @@ def accept(server, folder, more=""):
     """Records the accepted state of the room."""
     config = pathlib.Path(folder, "bellwether.toml")
     config.write_text(probe(server, more))
-    done = subprocess.run([BINARY, "--config", config, "--state", folder, "baseline", "echo"],
-                          capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, f"baseline echo ended with {done.returncode}: {done.stdout}{done.stderr}"
+    for _ in range(ATTEMPTS):
+        done = subprocess.run([BINARY, "--config", config, "--state", folder, "baseline", "echo"],
+                              capture_output=True, text=True, timeout=60)
+        if done.returncode == 0:
+            return
+        print(f"not accepted: {done.stdout}{done.stderr}", flush=True)
+        assert done.returncode == 3 and not pathlib.Path(folder, "accepted").exists(), "it was to keep nothing"
+    raise AssertionError(f"the state of the room was not measured surely in {ATTEMPTS} attempts")
 
 
 def check_changes_against_the_accepted_state_are_told_apart(server, room):
@@ -276,7 +300,9 @@ def check_changes_against_the_accepted_state_are_told_apart(server, room):
         room.rest()
         # Another microphone in its place.
         server.microphone("other")
-        look = steady(server, room, 'microphone = "other"', accepted=folder)
+        # That it is another one is said also where its sound slips: how late one is that stands behind another
+        # source, PulseAudio tells too unsteadily.
+        look = Look(server, 'microphone = "other"', accepted=folder)
         server.unload("other")
         assert look.value("sound_device_changed[microphone]") == 1, look
         assert look.value("sound_device_changed[loudspeaker]") == 0, look
@@ -341,12 +367,8 @@ def playing(server, samples, folder):
 def check_the_silent_form_hears_what_the_room_plays_anyway(server, room):
     silent = 'form = "silent"\nduration = "20 s"'
     with tempfile.TemporaryDirectory(prefix="bellwether-lesson-") as folder:
-        with playing(server, 10 * voice(20), folder):
-            first = steady(server, room, silent)
-            room.tell(f"delay {DELAY + 960}", f"gain {GAIN - 6}")
-            second = steady(server, room, silent)
-    for look in (first, second):
-        assert look.value("echo_delay") is not None and look.value("echo_return_loss") is not None, look
+        with playing(server, 20 * voice(20), folder):
+            first, second, _ = in_turn(server, room, [(0, 0), (960, -6), (0, 0)], silent)
     more = second.value("echo_delay") - first.value("echo_delay")
     lost = second.value("echo_return_loss") - first.value("echo_return_loss")
     print(f"silent: 20 ms and 6 dB more came out as {more * 1e3:.4f} ms and {lost:.3f} dB; {second.cpu:.2f} s of processor "
@@ -447,23 +469,29 @@ def keeps_nothing(server, work, watch, samples, packets):
     environment = os.environ | {"TMPDIR": str(work / "temporary")}
     wrapper = ["env", f"TMPDIR={work / 'temporary'}", "sh", "-c",
                f'cd {work / "cwd"} && ulimit -c unlimited && exec "$@"', "sh"]
-    silent = 'form = "silent"\nduration = "10 s"'
+    silent, active = 'form = "silent"\nduration = "10 s"', 'form = "active"'
     off = "".join(f"[probe.{name}]\nenabled = false\n" for name in ("call", "voice"))
-    config = off + probe(server, silent + '\nschedule = "* * * * *"\ntimeout = "45 s"')
+    # In turns: one would find the other's streams.
+    often = '\ntimeout = "45 s"\nschedule = '
+    config = FREE + off + probe(server, f'{silent}{often}"*/2 * * * *"')
+    config += probe(server, f'{active}{often}"1-59/2 * * * *"', "played")
     cores = core_dumps_are_files()
     (work / "daemon").mkdir()
     with Daemon(BINARY, config, wrapper, folder=work / "daemon") as daemon:
         said = {}
-        look = Look(server, silent, during=lambda look: in_locked_memory(watch, look.worker), environment=environment,
-                    arguments=("--capture", work / "captures"))
-        said["inspect"] = look.said
-        print(f"privacy: while it listened: {look}", flush=True)
-        killed(server, silent, work, cores)
-        wait_for("the daemon to have listened", lambda: daemon.metric('bellwether_probe_runs_total{probe="echo"}'), 100, 0.5)
+        for form in (silent, active):
+            look = Look(server, form, during=lambda look: in_locked_memory(watch, look.worker), environment=environment,
+                        arguments=("--capture", work / "captures"))
+            said[f"inspect {form}"] = look.said
+            print(f"privacy: while it listened: {look}", flush=True)
+            killed(server, form, work, cores)
+        for name in ("echo", "played"):
+            runs, uses = (f'bellwether_{what}_total{{probe="{name}"}}' for what in ("probe_runs", "microphone_uses"))
+            wait_for(f"the daemon to have listened: {name}", lambda: daemon.metric(runs), 170, 0.5)
+            assert daemon.metric(uses) >= 1, f"the use of the microphone is not counted: {name}"
+            listened = [line for line in daemon.lines if "microphone" in line and f'"{name}"' in line]
+            assert listened, f"the use of the microphone is not in the log: {name}"
         said["daemon"] = "".join(daemon.lines)
-        assert daemon.metric('bellwether_microphone_uses_total{probe="echo"}') >= 1, "the use of the microphone is not counted"
-        listened = [line for line in daemon.lines if "microphone" in line]
-        assert listened, "the use of the microphone is not in the log"
         pids = [daemon.process.pid, *children(daemon.process.pid)]
         found = watch.found(pids, said)
         assert not found, f"kept: {found}"
@@ -563,23 +591,21 @@ def main():
     wanted = sys.argv[2:]
     passed = failed = 0
     for kind in SERVERS:
-        with contextlib.ExitStack() as kept:
-            folder = kept.enter_context(tempfile.TemporaryDirectory(prefix="bellwether-sound-"))
-            server = kept.enter_context(kind(folder))
-            room = kept.enter_context(Room(server))
-            for name, check in checks:
-                if wanted and not any(word in f"{server.name} {name}" for word in wanted):
-                    continue
-                started = time.monotonic()
-                try:
+        for name, check in checks:
+            if wanted and not any(word in f"{kind.name} {name}" for word in wanted):
+                continue
+            started = time.monotonic()
+            try:
+                # Each has a server and a room of its own: what one check stopped or stalled is late for the next.
+                with tempfile.TemporaryDirectory(prefix="bellwether-sound-") as folder, kind(folder) as server, \
+                        Room(server) as room:
                     check(server, room)
-                    passed += 1
-                    print(f"ok      {server.name}: {name}, {time.monotonic() - started:.1f} s", flush=True)
-                except Exception:
-                    failed += 1
-                    print(f"FAILED  {server.name}: {name}", flush=True)
-                    traceback.print_exc()
-                room.rest()
+                passed += 1
+                print(f"ok      {kind.name}: {name}, {time.monotonic() - started:.1f} s", flush=True)
+            except Exception:
+                failed += 1
+                print(f"FAILED  {kind.name}: {name}", flush=True)
+                traceback.print_exc()
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 

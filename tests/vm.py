@@ -153,7 +153,7 @@ class Machine:
         process = subprocess.Popen(self.command(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             if until:
-                next(line for line in process.stdout if until in line)
+                assert any(until in line for line in process.stdout), f"{command} ended before it said {until}"
             yield process
         finally:
             process.stdin.close()

@@ -25,7 +25,7 @@ SIGNS, OF_SIGNS = 64, 8
 # Beyond this, nothing is looked for at other gains: what is as large was not made by a probe.
 LARGE = 32 << 20
 LARGEST = 256 << 20
-BASE64 = re.compile(rb"(?:[A-Za-z0-9+/_-]|\\?[\r\n]|\\n|\\r){88,}={0,2}")
+BASE64 = re.compile(rb"(?:[A-Za-z0-9+/_-]|\\?[\r\n]|\\n|\\r){40,}={0,2}")
 BEGINNINGS = (b"OggS\0", b"OpusHead", b"fLaC\0", b"caff\0\1", b"#!AMR")
 
 

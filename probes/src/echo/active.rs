@@ -78,17 +78,21 @@ pub(crate) fn analyse(take: &Take<'_>, sweeps: &Sweeps) -> Findings {
     };
     let found = search(&take.microphone, sweeps, &mut plan);
     let too_short = matches!(found, Search::Short);
+    let is_processed = take.devices.microphone.is_processed;
     let live = liveness(&Signs {
         heard: found.is_heard() == Some(true),
         played,
         reach: found.reach(&plan),
         loudspeaker_muted,
         microphone_muted,
-        stuck: floor::is_stuck(samples),
+        is_processed,
+        stuck: if is_processed { floor::is_still(samples) } else { floor::is_stuck(samples) },
         noise_floor: findings.noise_floor,
         hum: findings.hum,
     });
     let muted = loudspeaker_muted || microphone_muted;
+    // A canceller that learns makes sweeps as unlike each other as lost sound does: then neither is claimed.
+    let unlike = if is_processed { Reason::FewSamples } else { Reason::Slip };
     if too_short && !muted {
         findings.reason = Some(Reason::FewSamples);
         return findings;
@@ -99,16 +103,20 @@ pub(crate) fn analyse(take: &Take<'_>, sweeps: &Sweeps) -> Findings {
     if findings.reason == Some(Reason::Noise) && findings.clipping.is_some_and(|share| share > 0.001) {
         findings.reason = Some(Reason::Clipped);
     }
-    if !muted && (take.slips > 0 || reference_slipped || matches!(found, Search::Torn)) {
+    if !muted && (take.slips > 0 || reference_slipped) {
         findings.reason = Some(Reason::Slip);
+    } else if !muted && matches!(found, Search::Torn) {
+        findings.reason = Some(unlike);
     }
     let Search::Heard(heard) = found else { return findings };
     if muted {
         return findings;
     }
     findings.samples = heard.kept.len() as u64;
-    if findings.reason.is_none() && heard.slipped {
-        findings.reason = Some(Reason::Slip);
+    // What a canceller has left of one sweep may come from elsewhere in the room than what it left of another.
+    let is_whole = !is_processed || heard.kept.len() == sweeps.count as usize;
+    if findings.reason.is_none() && (heard.slipped || !is_whole) {
+        findings.reason = Some(unlike);
     }
     if findings.reason.is_none() && heard.is_clipped(samples) {
         findings.reason = Some(Reason::Clipped);
@@ -116,21 +124,23 @@ pub(crate) fn analyse(take: &Take<'_>, sweeps: &Sweeps) -> Findings {
     if findings.reason.is_some() {
         return findings;
     }
-    let narrow = heard.loss(NARROW, &plan);
-    let Some(narrow) = narrow else {
-        findings.reason = Some(Reason::Noise);
-        return findings;
-    };
-    findings.return_loss = Some(narrow);
-    findings.return_loss_wideband = heard.loss(WIDE, &plan);
+    // Through a canceller, a suppressor or a gain control the rest would not be the room's.
+    if !is_processed {
+        let Some(narrow) = heard.loss(NARROW, &plan) else {
+            findings.reason = Some(Reason::Noise);
+            return findings;
+        };
+        findings.return_loss = Some(narrow);
+        findings.return_loss_wideband = heard.loss(WIDE, &plan);
+        findings.distortion = distortion(&heard.response, heard.arrival, heard.noise());
+    }
     let known = reference_at.filter(|at| at.abs() <= REFERENCE_WITHIN).unwrap_or(0.0);
     findings.delay_seconds = Some((heard.delay - known) / f64::from(RATE));
-    findings.distortion = distortion(&heard.response, heard.arrival, heard.noise());
     if let Some(slope) = heard.slope.filter(|slope| slope.within <= WIDEST_INTERVAL) {
         findings.clock_skew = Some(slope.slope);
         findings.clock_skew_within = slope.within;
     }
-    if sweeps.reverberation {
+    if sweeps.reverberation && !is_processed {
         let (delay, skew) = (heard.delay, heard.skew);
         drop(heard);
         findings.reverberation_seconds = reverberation(&take.microphone, sweeps, delay, skew);
@@ -301,4 +311,4 @@ impl Heard {
 #[cfg(test)]
 mod slips;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

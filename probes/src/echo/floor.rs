@@ -96,6 +96,11 @@ pub(crate) fn is_stuck(samples: &[i16]) -> bool {
     })
 }
 
+/// Whether samples never change at all.
+pub(crate) fn is_still(samples: &[i16]) -> bool {
+    samples.len() >= STUCK && samples.windows(2).all(|pair| pair.first() == pair.last())
+}
+
 /// What `read` says of the power spectrum of each frame; a full-scale sine has half of full scale's power in
 /// all its bins together. The mean is taken off first, so that an offset is no low frequency.
 fn spectra<T>(samples: &[i16], frame: usize, step: usize, read: impl Fn(&[f64]) -> T) -> Vec<T> {
@@ -218,6 +223,7 @@ mod tests {
         let mut samples = converted(&scaled(&white(100_000, 7), 0.01));
         assert!(!is_stuck(&samples) && !is_stuck(&[]) && !is_stuck(&vec![0; 23_999]));
         samples[50_000..74_000].fill(5);
-        assert!(is_stuck(&samples));
+        assert!(is_stuck(&samples) && !is_still(&samples));
+        assert!(is_still(&vec![5; 24_000]) && !is_still(&vec![5; 23_999]) && !is_still(&[]));
     }
 }

@@ -24,7 +24,9 @@ pub(crate) struct Signs {
     pub(crate) reach: Option<f64>,
     pub(crate) loudspeaker_muted: bool,
     pub(crate) microphone_muted: bool,
-    /// Whether the microphone's samples stood still.
+    /// Whether the microphone's sound has been through a canceller or another process.
+    pub(crate) is_processed: bool,
+    /// Whether the microphone's samples stood still; all of them, if it is processed, as that may hold a gate.
     pub(crate) stuck: bool,
     /// See [`super::floor::noise_floor`].
     pub(crate) noise_floor: Option<f64>,
@@ -43,7 +45,8 @@ pub(crate) struct Liveness {
 impl Signs {
     /// Whether the microphone gives nothing that comes from a room.
     fn is_silent(&self) -> bool {
-        self.stuck || self.noise_floor.is_some_and(|floor| floor < DEAD)
+        // A suppressor leaves less of a quiet room than a converter has by itself.
+        self.stuck || (!self.is_processed && self.noise_floor.is_some_and(|floor| floor < DEAD))
     }
 
     /// Whether the microphone takes what sounds like a room.
@@ -60,7 +63,7 @@ impl Signs {
 /// loudspeaker only the microphone. Sweeps that are heard prove both, however silent it is in between (a gate
 /// may close). Sweeps that are not heard prove a dead microphone where that gives nothing, and a dead
 /// loudspeaker where the microphone sounds like a room, the noise would have let them through, and the
-/// loudspeaker was given them, as far as that was listened to.
+/// loudspeaker was given them, as far as that was listened to. A canceller that has learnt lets none through.
 pub(crate) fn liveness(signs: &Signs) -> Liveness {
     use State::{Dead, Unsure, Working};
     let normal = if signs.is_normal() { Working } else { Unsure };
@@ -75,7 +78,7 @@ pub(crate) fn liveness(signs: &Signs) -> Liveness {
         (Unsure, Dead, Some(Reason::Dead))
     } else if signs.played == Some(false) {
         (Unsure, normal, Some(Reason::NothingPlayed))
-    } else if signs.reach.is_none_or(|reach| reach < GREATEST_LOSS) {
+    } else if signs.is_processed || signs.reach.is_none_or(|reach| reach < GREATEST_LOSS) {
         (Unsure, Unsure, Some(Reason::Noise))
     } else if signs.is_normal() {
         (Dead, Working, Some(Reason::Dead))

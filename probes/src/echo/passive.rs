@@ -23,7 +23,7 @@ use crate::Reason;
 /// Lags looked for: from 10 ms before (the sound server's timing is not exact) to half a second after.
 const LAGS: (i64, usize) = (-480, 24_480);
 /// How far a peak must stand above all others, in decibels: in 242 takes without any echo it was at most 1.5.
-const GATE: f64 = 3.5;
+pub(crate) const GATE: f64 = 3.5;
 /// The same for some seconds alone, of which slips are told.
 const GROUP_GATE: f64 = 3.0;
 /// Least of what must be played, in seconds.
@@ -74,15 +74,12 @@ fn find(take: &Take<'_>, findings: &mut Findings) -> Result<(), Reason> {
     if !heard.start.is_finite() {
         return Err(Reason::Slip);
     }
-    let length = reference.samples.len() as u64;
-    let fill = |place: u64, out: &mut [f64]| copy(reference.samples, place as usize, out);
-    let course = Course::new(fill, length, &heard, LAGS.0, LAGS.1);
+    let (peak, slipped) = search(reference.samples, &heard);
     // Of two lags in one take neither need stand above the other: so this is asked first.
-    if course.slips(GROUP_GATE) {
+    if slipped {
         return Err(Reason::Slip);
     }
-    let peak = course.peak(course.groups()).filter(|peak| peak.clearness >= GATE).ok_or(Reason::Noise)?;
-    drop(course);
+    let peak = peak.filter(|peak| peak.clearness >= GATE).ok_or(Reason::Noise)?;
     let response = Response::new(reference.samples, &heard, &peak).ok_or(Reason::Noise)?;
     findings.samples = response.even.count as u64;
     findings.delay_seconds = Some(response.delay() / f64::from(RATE));
@@ -97,6 +94,14 @@ fn find(take: &Take<'_>, findings: &mut Findings) -> Result<(), Reason> {
     }
     (findings.loudspeaker, findings.microphone) = (State::Working, State::Working);
     Ok(())
+}
+
+/// Where what was played agrees best with what was heard, clear or not; and whether sound slipped in between.
+/// `heard` stands on the line of what was played.
+pub(crate) fn search(played: &[i16], heard: &Line<'_>) -> (Option<Peak>, bool) {
+    let fill = |place: u64, out: &mut [f64]| copy(played, place as usize, out);
+    let course = Course::new(fill, played.len() as u64, heard, LAGS.0, LAGS.1);
+    (course.peak(course.groups()), course.slips(GROUP_GATE))
 }
 
 /// Whether the microphone gives anything. Equal samples for half a second are no sound; of a processed

@@ -259,16 +259,25 @@ impl Report<'_> {
         }
         let mut absent = |reason, detail: &str| self.run.absent.push(Failure::new(reason, detail));
         let measures = |metric| self.config.measures(metric);
+        let is_processed = measures(Metric::EchoReturnLoss) && found.return_loss.is_none();
         if measures(Metric::EchoReverberation) && found.reverberation_seconds.is_none() {
-            absent(Reason::Noise, "reverberation: the decay is not seen far enough above the noise");
+            if is_processed {
+                absent(Reason::Source, "reverberation: the microphone's sound is processed before it gets here");
+            } else {
+                absent(Reason::Noise, "reverberation: the decay is not seen far enough above the noise");
+            }
         }
         if measures(Metric::EchoDistortion) && found.distortion.is_none() {
-            absent(Reason::Noise, "distortion: harmonics cannot be told from the noise");
+            if is_processed {
+                absent(Reason::Source, "distortion: the microphone's sound is processed before it gets here");
+            } else {
+                absent(Reason::Noise, "distortion: harmonics cannot be told from the noise");
+            }
         }
         if measures(Metric::EchoClockSkew) && found.clock_skew.is_none() {
             absent(Reason::FewSamples, "clock skew: the run is too short for a sure value");
         }
-        if measures(Metric::EchoReturnLoss) && found.return_loss.is_none() {
+        if is_processed {
             absent(Reason::Source, "return loss: the microphone's sound is processed before it gets here");
         }
         if measures(Metric::EchoImpairment) && found.impairment.is_none() && !found.echo_loss_is_bound {

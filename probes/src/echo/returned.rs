@@ -28,7 +28,7 @@ use crate::Reason;
 const LAGS: usize = 72_000;
 /// How far the delay's peak must stand above all others, in decibels: in 209 calls without any echo it was at
 /// most 1.9.
-const GATE: f64 = 3.5;
+pub(crate) const GATE: f64 = 3.5;
 /// Samples of talk in which cancellers learn: 17 s (3GPP TS 26.132 §8.7).
 const LEARNING: f64 = 17.0 * RATE as f64;
 /// Samples of talk that a canceller meets unprepared: 2 s.
@@ -98,15 +98,7 @@ fn find(heard: &Line<'_>, spoken_seconds: f64, findings: &mut Findings) -> Resul
     if heard.samples.iter().all(|sample| *sample == heard.samples[0]) {
         return Err(Reason::Dead);
     }
-    let mut talk = Talk::new();
-    let fill = |place: u64, out: &mut [f64]| {
-        (place..).zip(out).for_each(|(place, sample)| *sample = f64::from(talk.at(place)));
-    };
-    let course = Course::new(fill, end as u64, heard, 0, LAGS);
-    let peaks = [1, 2, course.groups()].into_iter().filter_map(|count| course.peak(count));
-    let peak = peaks.max_by(|a, b| a.clearness.total_cmp(&b.clearness)).filter(|peak| peak.clearness >= GATE);
-    drop(course);
-    let Some(peak) = peak else {
+    let Some(peak) = search(heard, end as u64).filter(|peak| peak.clearness >= GATE) else {
         let spoken = Frames::spoken(&frames, |_| 0.0);
         findings.samples = frames.within(steady, 0.0).len() as u64;
         findings.echo_loss = bound(&frames, &spoken, steady);
@@ -131,6 +123,17 @@ fn find(heard: &Line<'_>, spoken_seconds: f64, findings: &mut Findings) -> Resul
     let most = sure.map(|(gain, _)| *gain).fold(0.0, f64::max);
     findings.least_loss = (most > 0.0).then(|| weighted_loss(&[most]));
     Ok(())
+}
+
+/// Where the talk, of which `length` samples were spoken, agrees best with what was heard, clear or not.
+pub(crate) fn search(heard: &Line<'_>, length: u64) -> Option<Peak> {
+    let mut talk = Talk::new();
+    let fill = |place: u64, out: &mut [f64]| {
+        (place..).zip(out).for_each(|(place, sample)| *sample = f64::from(talk.at(place)));
+    };
+    let course = Course::new(fill, length, heard, 0, LAGS);
+    let peaks = [1, 2, course.groups()].into_iter().filter_map(|count| course.peak(count));
+    peaks.max_by(|a, b| a.clearness.total_cmp(&b.clearness))
 }
 
 /// The loss of the first two seconds of speech, of which the lead tells the noise.

@@ -1,6 +1,10 @@
 //! A virtual room: a loudspeaker, a microphone, walls and noise, all known exactly. For tests.
 
-use std::f64::consts::{PI, SQRT_2};
+use std::{
+    collections::BTreeMap,
+    f64::consts::{PI, SQRT_2},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rustfft::num_complex::Complex64;
 
@@ -60,7 +64,7 @@ impl Room {
 
 /// The weighted loss of an impulse response over a band.
 pub(crate) fn true_loss(response: &[f64], band: (f64, f64)) -> f64 {
-    let transform = Transform::new(response.len().max(1 << 17));
+    let transform = shared(response.len().max(1 << 17));
     let mut spectrum: Vec<Complex64> = response.iter().map(|x| Complex64::new(*x, 0.0)).collect();
     spectrum.resize(transform.length(), Complex64::default());
     transform.forward(&mut spectrum);
@@ -83,7 +87,7 @@ pub(crate) fn delayed(samples: &[f64], delay: f64) -> Vec<f64> {
         out.extend_from_slice(samples);
         return out;
     }
-    let transform = Transform::new(2 * samples.len());
+    let transform = shared(2 * samples.len());
     let mut spectrum: Vec<Complex64> = samples.iter().map(|x| Complex64::new(*x, 0.0)).collect();
     spectrum.resize(transform.length(), Complex64::default());
     transform.forward(&mut spectrum);
@@ -97,22 +101,42 @@ pub(crate) fn delayed(samples: &[f64], delay: f64) -> Vec<f64> {
     out
 }
 
-/// Both, one through the other.
+/// Both, one through the other: the longer one in pieces, two at a time, one as the real part and one as the
+/// imaginary.
 pub(crate) fn convolve(one: &[f64], other: &[f64]) -> Vec<f64> {
-    let length = one.len() + other.len() - 1;
-    let transform = Transform::new(length);
-    let spectrum = |samples: &[f64]| {
-        let mut spectrum: Vec<Complex64> = samples.iter().map(|x| Complex64::new(*x, 0.0)).collect();
-        spectrum.resize(transform.length(), Complex64::default());
-        transform.forward(&mut spectrum);
-        spectrum
-    };
-    let mut product = spectrum(one);
-    for (left, right) in product.iter_mut().zip(spectrum(other)) {
-        *left *= right;
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    let transform = shared((2 * short.len()).max(1 << 17).min((short.len() + long.len()).next_power_of_two()));
+    let mut by: Vec<Complex64> = short.iter().map(|x| Complex64::new(*x, 0.0)).collect();
+    by.resize(transform.length(), Complex64::default());
+    transform.forward(&mut by);
+    let piece = transform.length() - short.len() + 1;
+    let mut out = vec![0.0; one.len() + other.len() - 1];
+    let mut buffer = vec![Complex64::default(); transform.length()];
+    for (pair, pieces) in long.chunks(2 * piece).enumerate() {
+        let (left, right) = pieces.split_at(piece.min(pieces.len()));
+        buffer.fill(Complex64::default());
+        buffer.iter_mut().zip(left).for_each(|(value, x)| value.re = *x);
+        buffer.iter_mut().zip(right).for_each(|(value, x)| value.im = *x);
+        transform.forward(&mut buffer);
+        buffer.iter_mut().zip(&by).for_each(|(value, by)| *value *= by);
+        transform.inverse(&mut buffer);
+        let begin = 2 * pair * piece;
+        for (sum, value) in out[begin..].iter_mut().zip(&buffer) {
+            *sum += value.re;
+        }
+        if let Some(out) = out.get_mut(begin + piece..).filter(|_| !right.is_empty()) {
+            out.iter_mut().zip(&buffer).for_each(|(sum, value)| *sum += value.im);
+        }
     }
-    transform.inverse(&mut product);
-    product[..length].iter().map(|value| value.re).collect()
+    out
+}
+
+/// A transform of at least `length` samples, planned once.
+fn shared(length: usize) -> Arc<Transform> {
+    static PLANNED: Mutex<BTreeMap<usize, Arc<Transform>>> = Mutex::new(BTreeMap::new());
+    let mut planned = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
+    let length = length.next_power_of_two();
+    Arc::clone(planned.entry(length).or_insert_with(|| Arc::new(Transform::new(length))))
 }
 
 /// The same sound by a clock that runs faster by `ratio` (100e-6: 100 parts in a million): it takes more
@@ -151,7 +175,7 @@ pub(crate) fn white(length: usize, seed: u64) -> Vec<f64> {
 
 /// Pink noise of a root mean square of 1.
 pub(crate) fn pink(length: usize, seed: u64) -> Vec<f64> {
-    let transform = Transform::new(length);
+    let transform = shared(length);
     let mut spectrum: Vec<Complex64> =
         white(transform.length(), seed).into_iter().map(|x| Complex64::new(x, 0.0)).collect();
     transform.forward(&mut spectrum);
@@ -292,5 +316,26 @@ fn filter(samples: &mut [f64], cut: f64, is_high_pass: bool) {
         one = b1 * *sample - a1 * out + two;
         two = b0 * *sample - a2 * out;
         *sample = out;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sound_in_pieces_goes_through_a_response_as_in_one() {
+        for (length, taps) in [(1, 1), (5, 3), (3000, 40), (40, 3000), (300_000, 20), (270_000, 70_001)] {
+            let (sound, mut response) = (white(length, 1), white(taps, 2));
+            // Few taps, so that each place can be added up.
+            response.iter_mut().enumerate().filter(|(n, _)| n % 7000 != 0 && taps > 100).for_each(|(_, x)| *x = 0.0);
+            let found = convolve(&sound, &response);
+            assert_eq!(found.len(), length + taps - 1);
+            let mut wanted = vec![0.0; length + taps - 1];
+            for (late, gain) in response.iter().enumerate().filter(|(_, gain)| gain.abs() > 0.0) {
+                wanted[late..].iter_mut().zip(&sound).for_each(|(sum, x)| *sum += gain * x);
+            }
+            assert!(found.iter().zip(&wanted).all(|(found, wanted)| (found - wanted).abs() < 1e-9), "{length}, {taps}");
+        }
     }
 }

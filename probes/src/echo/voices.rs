@@ -63,20 +63,31 @@ pub(crate) fn babble(length: usize, seed: u64) -> Vec<f64> {
 
 /// Chords of decaying strings, four a second, over a beat of noise.
 pub(crate) fn music(length: usize, seed: u64) -> Vec<f64> {
+    const STRINGS: usize = 3;
+    const HARMONICS: usize = 11;
     let mut random = fastrand::Rng::with_seed(seed);
     let rate = f64::from(RATE);
     let mut out = vec![0.0; length];
     let drum = pink(length, seed);
     for begin in (0..length).step_by(12_000) {
-        for _ in 0..3 {
+        // All turn and decay side by side, each by its own step.
+        let (mut value, mut step) = ([[0.0; STRINGS * HARMONICS]; 2], [[0.0; STRINGS * HARMONICS]; 2]);
+        for string in 0..STRINGS {
             let pitch = 110.0 * 2f64.powf(f64::from(random.u32(..30)) / 12.0);
-            for harmonic in 1..12 {
-                let (hertz, gain) = (pitch * f64::from(harmonic), 1.0 / f64::from(harmonic));
-                let turn = random.f64();
-                for (n, sample) in out[begin..].iter_mut().take(48_000).enumerate() {
-                    let t = n as f64 / rate;
-                    *sample += gain * (-4.0 * t).exp() * (TAU * (hertz * t + turn)).sin();
-                }
+            for harmonic in 1..=HARMONICS {
+                let place = string * HARMONICS + harmonic - 1;
+                let (gain, turn) = (1.0 / harmonic as f64, TAU * random.f64());
+                let (decay, angle) = ((-4.0 / rate).exp(), TAU * pitch * harmonic as f64 / rate);
+                (value[0][place], value[1][place]) = (gain * turn.cos(), gain * turn.sin());
+                (step[0][place], step[1][place]) = (decay * angle.cos(), decay * angle.sin());
+            }
+        }
+        for sample in out[begin..].iter_mut().take(48_000) {
+            *sample += value[1].iter().sum::<f64>();
+            for place in 0..STRINGS * HARMONICS {
+                let (re, im) = (value[0][place], value[1][place]);
+                value[0][place] = re * step[0][place] - im * step[1][place];
+                value[1][place] = re * step[1][place] + im * step[0][place];
             }
         }
         let beat = drum[begin..].iter().zip(&mut out[begin..]).take(6000).enumerate();

@@ -203,4 +203,6 @@ impl PictureDecoder {
 }
 
 #[cfg(test)]
+pub(crate) mod browser;
+#[cfg(test)]
 mod tests;

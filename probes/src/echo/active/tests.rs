@@ -7,16 +7,16 @@ use crate::echo::{
     take::{Device, Devices},
 };
 
-pub(super) fn devices() -> Devices {
+pub(in crate::echo) fn devices() -> Devices {
     let device =
         |name: &str| Device { name: name.to_owned(), muted: false, volume_decibels: None, is_processed: false };
     Devices { loudspeaker: device("spk"), microphone: device("mic") }
 }
 
-pub(super) const ACTIVE: Sweeps = Sweeps { count: 4, level: -20.0, reverberation: false };
+pub(in crate::echo) const ACTIVE: Sweeps = Sweeps { count: 4, level: -20.0, reverberation: false };
 
 /// What is played, as numbers.
-pub(super) fn played(sweeps: &Sweeps) -> Vec<f64> {
+pub(in crate::echo) fn played(sweeps: &Sweeps) -> Vec<f64> {
     let mut samples = vec![0_i16; sweeps.length()];
     sweeps.play(0, &mut samples);
     samples.iter().map(|x| f64::from(*x) / 32_768.0).collect()
@@ -32,11 +32,13 @@ pub(super) fn echo(sweeps: &Sweeps, room: &Room, skew: f64) -> (Vec<f64>, f64) {
     let mut all = vec![0.0; (sweeps.length() as f64 * (1.0 + skew)) as usize];
     let mut put = |one: &[f64], begin: usize| {
         let at = begin as f64 * (1.0 + skew);
-        let part = if skew == 0.0 { one.to_vec() } else { delayed(&resampled(one, skew), at - at.floor()) };
+        let part = if skew == 0.0 { one.to_vec() } else { delayed(one, at - at.floor()) };
         for (sum, x) in all[at.floor() as usize..].iter_mut().zip(part) {
             *sum += x;
         }
     };
+    let by_clock = |one: Vec<f64>| if skew == 0.0 { one } else { resampled(&one, skew) };
+    let one = by_clock(one);
     for begin in sweeps.begins() {
         put(&one, begin);
     }
@@ -45,7 +47,7 @@ pub(super) fn echo(sweeps: &Sweeps, room: &Room, skew: f64) -> (Vec<f64>, f64) {
         let long: Vec<f64> = (0..crate::echo::signal::LONG)
             .map(|n| sweeps.gain() * crate::echo::signal::sweep(n as f64, crate::echo::signal::LONG))
             .collect();
-        put(&convolve(&long, &room.response()), begin);
+        put(&by_clock(convolve(&long, &room.response())), begin);
     }
     (all, loud)
 }

@@ -29,7 +29,6 @@ mod pace;
 mod place;
 mod stream;
 
-use pace::Pace;
 use stream::Stream;
 
 /// Pauses between two looks, in milliseconds. They differ, so that looks do not keep step with a device that
@@ -190,20 +189,20 @@ impl Streams {
 
     fn course(&mut self) -> Result<Course, Failure> {
         let slips = self.all().map(|stream| stream.slips).sum();
-        let line = |stream: &Stream| {
-            Pace::of(&stream.points).ok_or_else(|| {
-                let detail = format!("{} told too seldom where it stood to say when sound was taken", stream.opened);
-                Failure::new(Reason::Stalled, detail)
-            })
-        };
         // What all places are places of, and which frame of it is the place 0.
         let (played, zero) = match (&self.loudspeaker, self.begin, &self.reference) {
-            (Some(stream), Some(begin), _) => (line(stream)?, begin),
-            (_, _, Some(stream)) => (line(stream)?, LEAD),
-            _ => (line(&self.microphone)?, LEAD),
+            (Some(stream), Some(begin), _) => (stream, begin),
+            (_, _, Some(stream)) => (stream, LEAD),
+            _ => (&self.microphone, LEAD),
         };
-        let start = |stream: &Stream| -> Result<f64, Failure> {
-            Ok(played.frames_at(line(stream)?.time_of(LEAD as f64)) - zero as f64)
+        let start = |stream: &Stream| {
+            let place = pace::played_at(LEAD as f64, &stream.points, &played.points).ok_or_else(|| {
+                // Whichever of the two told less.
+                let few = if stream.points.len() < played.points.len() { stream } else { played };
+                let detail = format!("{} told too seldom where it stood to say when sound was taken", few.opened);
+                Failure::new(Reason::Stalled, detail)
+            });
+            Ok::<_, Failure>(place? - zero as f64)
         };
         let reference = self.reference.as_ref();
         Ok(Course {

@@ -106,6 +106,18 @@ fn a_short_run_is_not_sure_of_the_skew_and_a_long_one_is() {
 }
 
 #[test]
+fn what_a_process_before_the_microphone_keeps_from_being_told_is_named() {
+    let found = Findings { return_loss: None, return_loss_wideband: None, distortion: None, ..findings() };
+    let run = active(&found, &devices());
+    assert_eq!((run.inconclusive, run.absent.len(), run.acceptable.is_none()), (None, 2, true));
+    assert!(run.absent.iter().all(|absent| absent.reason == Reason::Source), "{:?}", run.absent);
+    assert_eq!(value(&run, Metric::EchoDelay, ""), Some(0.0401));
+    // Noise takes the distortion alone.
+    let run = active(&Findings { distortion: None, ..findings() }, &devices());
+    assert_eq!((run.absent.len(), run.absent[0].reason), (1, Reason::Noise));
+}
+
+#[test]
 fn a_bound_is_at_least_so_much_and_survives_the_way_from_the_worker() {
     let found = Findings {
         samples: 12,

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::media::{
     capture::Stream,
-    codec::{SOUND_FRAME, SoundDecoder, SoundEncoder},
+    codec::{SOUND_FRAME, SoundDecoder, browser::BrowserEncoder},
     peer::{Direction, Event, Incoming, KeyFrameRequests, LocalTrack, Peer, RemoteTrack, Setup},
     reflector::{Notes, Reflecting, Reflector},
     socket::StampingRuntime,
@@ -94,16 +94,16 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// Plays what comes, and sends what the microphone takes meanwhile, coded anew.
+    /// Plays what comes, and sends what the microphone takes meanwhile, coded as a browser does.
     async fn play(self, track: RemoteTrack, out: LocalTrack) {
-        let (mut decoder, mut encoder) = (SoundDecoder::new().unwrap(), SoundEncoder::new(32_000).unwrap());
+        let (mut decoder, mut encoder) = (SoundDecoder::new().unwrap(), BrowserEncoder::new(32_000));
         let mut air: VecDeque<f32> = vec![0.0; self.delay].into();
         while let Some(incoming) = track.next().await {
             let Incoming::Packet(mut packet) = incoming else { continue };
             air.extend(decoder.decode(&packet.payload).unwrap());
             let mut taken = [0.0; SOUND_FRAME];
             taken.fill_with(|| self.gain * air.pop_front().unwrap());
-            packet.payload = encoder.encode(&taken).unwrap().into();
+            packet.payload = encoder.encode(&taken).into();
             (packet.header.ssrc, packet.header.payload_type) = (out.ssrc, out.payload_type);
             let _ = out.send(packet).await;
         }

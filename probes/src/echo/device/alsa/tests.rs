@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use super::*;
+use super::{super::Maker, *};
 
 fn config(device: &str) -> Config {
     Config { loudspeaker: device.to_owned(), microphone: device.to_owned(), ..Config::default() }
@@ -10,8 +10,8 @@ fn config(device: &str) -> Config {
 
 async fn take(device: &str) -> Result<(Course, Buffer), Failure> {
     let mut sound = |_: &[i16]| -> Sound { Box::new(|_, piece: &mut [i16]| piece.fill(1)) };
-    let sound: Option<&mut dyn FnMut(&[i16]) -> Sound> = Some(&mut sound);
-    let plan = Plan { silence: 0, length: 480, sound, microphone: &|| {}, progress: &|_, _| {} };
+    let sound: &mut Maker<'_> = &mut sound;
+    let plan = Plan { silence: 0, length: 480, sound: Some(sound), microphone: &|| {}, progress: &|_, _| {} };
     let buffer = Buffer::new(Plan::room_for(0, 480, true), 0).unwrap();
     Session::open(&config(device)).await.unwrap().take(plan, buffer).await
 }
