@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Version, revision and profile of this build.
@@ -107,6 +108,12 @@ pub enum Command {
         #[command(subcommand)]
         command: Bookings,
     },
+    /// Say what would have been booked of a recorded history
+    ///
+    /// Runs the decision engine over JSON lines with the data's own clock: the same input and config print the
+    /// same bytes. One JSON object a line comes out for each booking, and for what became of it. Ends with 2 if a
+    /// line cannot be read, 78 if the config has mistakes.
+    Replay(Replay),
     /// Hold heavy probes back for a while; alone, show whether they are
     ///
     /// Probes that may disturb wait until then; light ones go on. It holds after a restart, for seven days at
@@ -119,6 +126,35 @@ pub enum Command {
     /// One call, for the daemon: reads a job from its input
     #[command(hide = true)]
     ProbeWorker,
+}
+
+/// How a history is replayed. `--config` names the site file: `[site]`, `[[rooms]]`, `[metrics.NAME]`, `[engine]`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Recorded history as JSON lines, plain or .gz, one file after the other; `-` is the input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Nothing before this instant
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<DateTime<Utc>>,
+    /// Nothing from this instant on
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<DateTime<Utc>>,
+    /// Go on from a state that another replay has left
+    #[arg(long, value_name = "FILE")]
+    pub state_in: Option<PathBuf>,
+    /// Leave the state for the next replay
+    #[arg(long, value_name = "FILE")]
+    pub state_out: Option<PathBuf>,
+    /// Print only how the bookings of another config differ
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["state_in", "state_out", "explain"])]
+    pub compare: Option<PathBuf>,
+    /// After each new booking, a line with what is known of its series
+    #[arg(long)]
+    pub explain: bool,
+    /// Count lines that cannot be read, and go on
+    #[arg(long)]
+    pub skip_bad: bool,
 }
 
 /// Of what a state is accepted.

@@ -4,6 +4,7 @@
 //! changes single keys; no two of the site's files may say the same thing.
 
 mod read;
+mod replay;
 mod source;
 
 use std::{
@@ -23,10 +24,13 @@ use bellwether_probes::ProbeConfig;
 use chrono::{DateTime, Utc};
 use toml::{Spanned, de::DeValue};
 
-pub use self::source::{Located, Source};
 use self::{
     read::Reader,
     source::{Places, Table},
+};
+pub use self::{
+    replay::replay_settings,
+    source::{Located, Source},
 };
 
 /// The embedded settings.
@@ -143,28 +147,40 @@ impl Config {
     /// Reads the site's texts, in order, over the embedded settings. `now` only serves to measure
     /// intervals of schedules.
     pub fn parse(site: &[Source], now: DateTime<Utc>) -> Result<Self, ConfigError> {
-        let defaults = Source { name: DEFAULTS_NAME.into(), text: DEFAULTS.to_owned() };
-        let sources: Vec<Source> = std::iter::once(defaults).chain(site.iter().cloned()).collect();
+        let sources = with_defaults(site);
         let mut places = Places::new(&sources);
-        let mut layers = places.parse().into_iter();
-        if !places.clean() {
-            // What a broken text seems to say is not worth checking.
+        let Some((defaults, site, root)) = merged(&mut places) else {
             return Err(ConfigError::Mistakes(places.into_found()));
-        }
-        let defaults = layers.next().unwrap_or_default();
-        let mut site = Table::default();
-        for layer in layers {
-            merge_site(&mut places, &mut site, layer, "");
-        }
-        let mut merged = defaults.clone();
-        overlay(&mut merged, site.clone());
-
-        let config = Reader { places: &mut places, root: &merged }.config(&defaults, &site, now);
+        };
+        let config = Reader { places: &mut places, root: &root }.config(&defaults, &site, now);
         match (config, places.into_found()) {
             (Some(config), found) if found.is_empty() => Ok(config),
             (_, found) => Err(ConfigError::Mistakes(found)),
         }
     }
+}
+
+/// The embedded settings before the site's texts.
+fn with_defaults(site: &[Source]) -> Vec<Source> {
+    let defaults = Source { name: DEFAULTS_NAME.into(), text: DEFAULTS.to_owned() };
+    std::iter::once(defaults).chain(site.iter().cloned()).collect()
+}
+
+/// The tables of the embedded settings, of the site, and of both. `None` if a text is broken: what it seems
+/// to say then is not worth checking.
+fn merged<'a>(places: &mut Places<'a>) -> Option<(Table<'a>, Table<'a>, Table<'a>)> {
+    let mut layers = places.parse().into_iter();
+    if !places.clean() {
+        return None;
+    }
+    let defaults = layers.next().unwrap_or_default();
+    let mut site = Table::default();
+    for layer in layers {
+        merge_site(places, &mut site, layer, "");
+    }
+    let mut both = defaults.clone();
+    overlay(&mut both, site.clone());
+    Some((defaults, site, both))
 }
 
 /// Puts a further file of the site beside the others: none may say again what another says.

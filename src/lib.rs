@@ -20,6 +20,7 @@ pub mod memory;
 pub mod occupied;
 pub mod quiet;
 pub mod reflect;
+pub mod replay;
 mod sound;
 pub mod systemd;
 pub mod table;

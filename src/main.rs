@@ -17,7 +17,7 @@ use bellwether::{
     heartbeat::Heart,
     holidays, inspect, memory,
     quiet::{self, Wish},
-    reflect,
+    reflect, replay,
 };
 use chrono::Utc;
 use clap::Parser;
@@ -111,6 +111,10 @@ async fn command(cli: Cli) -> ExitCode {
                 Err(error) => fail(&error, 1),
             }
         }
+        Command::Replay(asked) => match replay::run(config.as_deref(), &asked, std::io::stdout().lock()) {
+            Ok(summary) => note(&summary),
+            Err(error) => fail(&error, error.exit_code()),
+        },
         Command::Quiet { command } => {
             let wish = match command {
                 None => Wish::Show,
@@ -162,6 +166,13 @@ fn say(text: &str, code: u8) -> ExitCode {
         }
         _ => ExitCode::from(code),
     }
+}
+
+/// Says what was done, beside what was printed.
+#[expect(clippy::print_stderr, reason = "standard output is for what was asked for")]
+fn note(text: &str) -> ExitCode {
+    eprint!("{text}");
+    ExitCode::SUCCESS
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where an error is printed")]

@@ -9,6 +9,7 @@
 //! A value of low confidence that has an interval counts as bad only if the whole interval is beyond,
 //! and as good only if all of it is back within, so nothing is decided on a guess.
 
+pub mod engine;
 mod series_id;
 mod stage;
 

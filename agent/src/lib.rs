@@ -5,6 +5,7 @@
 //! schedule   when a probe is due                                   pure
 //! rule       how one metric is judged                              pure
 //! judge      (rule, state, reading, now) → (state, verdict)        pure
+//! replay     recorded history through the decision engine          pure but for reading
 //! incident   verdicts → open faults                                pure
 //! booking    incidents → bookings → orders                         pure, but for `dispatch`
 //! inspection conclude(): all of the above for one inspection       pure
@@ -28,6 +29,7 @@ pub mod export;
 pub mod incident;
 pub mod inspection;
 pub mod judge;
+pub mod replay;
 pub mod rule;
 pub mod schedule;
 pub mod site;

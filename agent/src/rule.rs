@@ -131,6 +131,11 @@ impl Rules {
         rule.limits().next().is_some().then_some(rule)
     }
 
+    /// The rule of a metric, whatever the probe.
+    pub fn of(&self, metric: Metric) -> Option<&Rule> {
+        self.metrics.get(&metric).map(|judged| &judged.rule)
+    }
+
     /// All values at which some limit of the metric is entered, ascending: the buckets of a histogram
     /// need an edge at each, so that a query can count the runs beyond a limit.
     pub fn edges(&self, metric: Metric) -> Vec<f64> {

@@ -359,7 +359,7 @@ fn take<'s>(table: &mut Value<'s>, keys: &[&str]) -> Value<'s> {
 }
 
 /// The host's name, where the room has no id of its own.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .map_or_else(|_| "room".to_owned(), |name| name.trim().to_owned())
 }

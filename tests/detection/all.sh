@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The whole bench: twelve campuses of 24 rooms and 17 weeks in each profile, and one of 200 rooms and a year.
+#
+#   all.sh BELLWETHER PYTHON
+set -uo pipefail
+here=$(dirname "$0")
+command="$(realpath "$1") --config {config} replay {samples}"
+seeds=31,32,33,34,35,36,37,38,39,40,41,42
+missed=0
+for profile in base noisy dst sparse drifty; do
+    echo "== $profile"
+    "$2" "$here/drive.py" --seeds "$seeds" --profile "$profile" --bars "$here/bars.json" --cmd "$command" || missed=1
+done
+echo "== large"
+"$2" "$here/drive.py" --seeds 50 --rooms 200 --days 364 --profile base --bar-set large_base --bars "$here/bars.json" \
+    --cmd "$command" || missed=1
+exit $missed
