@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::state::Alarm;
+pub use crate::booking::Severity;
 
 /// What a booking is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,32 +43,6 @@ impl Cause {
             Self::Version => "version",
             Self::Load => "load",
             Self::Service => "service",
-        }
-    }
-}
-
-/// How soon somebody should come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// At the next regular visit.
-    Low,
-    /// Within five working days.
-    Normal,
-    /// Within one working day.
-    High,
-    /// Before the next lesson.
-    Critical,
-}
-
-impl Severity {
-    /// The word used in output.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Normal => "normal",
-            Self::High => "high",
-            Self::Critical => "critical",
         }
     }
 }
