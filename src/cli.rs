@@ -1,9 +1,13 @@
 //! The commands and their texts.
 
+mod history;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use history::History;
 
 /// Version, revision and profile of this build.
 pub const BUILD: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BELLWETHER_REVISION"), ")");
@@ -108,12 +112,30 @@ pub enum Command {
         #[command(subcommand)]
         command: Bookings,
     },
+    /// Say what is known of a metric, or of the series of a booking
+    ///
+    /// What it reads, what it would be in health, the evidence, and what it takes to alarm or to clear; where it
+    /// stands to its limits. Reads the ledger: where the unit runs, say --state /var/lib/bellwether.
+    Why {
+        /// Name of a metric, such as media_loss, or a booking's key, or how that begins
+        #[arg(value_name = "METRIC|BOOKING")]
+        asked: String,
+        /// Print JSON instead of text
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what would have been booked of a recorded history
     ///
     /// Runs the decision engine over JSON lines with the data's own clock: the same input and config print the
     /// same bytes. One JSON object a line comes out for each booking, and for what became of it. Ends with 2 if a
     /// line cannot be read, 78 if the config has mistakes.
     Replay(Replay),
+    /// What was measured: write it out, take it in, copy it
+    History {
+        /// What to do.
+        #[command(subcommand)]
+        command: History,
+    },
     /// Hold heavy probes back for a while; alone, show whether they are
     ///
     /// Probes that may disturb wait until then; light ones go on. It holds after a restart, for seven days at

@@ -18,6 +18,7 @@ use bellwether_agent::{
     Rules, Site,
     calendar::config::{HolidayConfig, Timetable},
     channel::ChannelConfig,
+    judge::engine::settings::Tuning,
     schedule::{Schedule, gate::Weight},
 };
 use bellwether_probes::ProbeConfig;
@@ -49,6 +50,8 @@ pub struct Config {
     pub probes: BTreeMap<String, ProbeEntry>,
     /// How metrics are judged.
     pub rules: Rules,
+    /// How much evidence it takes to hold something against the room.
+    pub engine: Tuning,
     /// When the room is taught in.
     pub timetable: Timetable,
     /// Days off.

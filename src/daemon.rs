@@ -15,6 +15,7 @@
 mod ask;
 mod beat;
 mod hours;
+mod judge;
 mod plan;
 mod pool;
 mod report;
@@ -28,8 +29,9 @@ use bellwether_agent::{
     channel::Channels,
     conclude,
     export::{OrderCounts, Reload, Snapshot},
-    inspection::adopt,
-    store::Store,
+    inspection::{Terms, adopt},
+    judge::room::RoomJudge,
+    store::{Record, Store},
 };
 use chrono::{DateTime, Utc};
 use data_encoding::BASE32_NOPAD;
@@ -45,6 +47,7 @@ use self::{
     pool::{Pass, Pool, Surroundings},
 };
 pub use self::{
+    judge::learned,
     report::chain,
     start::{Options, StartError, ledger, state_folder},
 };
@@ -154,6 +157,9 @@ struct Known {
     started_at: DateTime<Utc>,
     config: Config,
     memory: Memory,
+    judge: RoomJudge,
+    /// The half-hour that was open when the judge was stored.
+    stored_block: Option<i64>,
     plan: Plan,
     orders: OrderCounts,
     commit_failures: u64,
@@ -241,20 +247,20 @@ impl<C: Clock> Daemon<C> {
         let inspection = Inspection { id, started_at: pass.started_at, runs, before_lesson };
         let channels = self.channels.borrow().clone();
         let calendar = self.hours.calendar(&self.known.config, now);
-        let conclusion = conclude(
-            &self.known.config.rules,
-            &self.known.config.site,
-            &channels,
-            &calendar,
-            &self.known.memory,
-            &inspection,
-            now,
-        );
+        let Known { config, memory, judge, .. } = &mut self.known;
+        let terms = Terms { rules: &config.rules, site: &config.site, channels: &channels, calendar: &calendar };
+        let conclusion = conclude(terms, memory, judge, &inspection, now);
         report::conclusion(&conclusion);
         self.publish();
-        match self.store.commit(&inspection.id, &conclusion, now).await {
+        let lessons = self.hours.lessons_near(now);
+        // Once a half-hour; whatever is measured until the next time can be taken in again.
+        let block = self.known.judge.block();
+        let learned = if block == self.known.stored_block { None } else { judge::snapshot(&self.known.judge, now) };
+        let record = Record { runs: &inspection.runs, lessons: &lessons, judge: learned.as_ref(), ..Record::default() };
+        match self.store.commit(&inspection.id, &conclusion, record, now).await {
             Ok(_) => {
                 self.known.memory = conclusion.memory;
+                self.known.stored_block = block;
                 if !conclusion.orders.is_empty() {
                     self.orders_due.notify_one();
                 }
@@ -333,6 +339,7 @@ impl<C: Clock> Daemon<C> {
             new.site.locale.language,
         )));
         self.known.memory = adopt(&self.known.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
+        self.known.judge = judge::adopted(&self.known.judge, &new);
         self.known.config = new;
         sound::say_what_is_off(&self.known.config);
         self.hours.read(&self.known.config, &self.state, true, now);

@@ -14,6 +14,7 @@ pub mod control;
 pub mod daemon;
 pub mod files;
 pub mod heartbeat;
+pub mod history;
 pub mod holidays;
 pub mod inspect;
 pub mod memory;
@@ -27,6 +28,7 @@ pub mod table;
 pub mod timetable;
 pub mod web;
 pub mod when;
+pub mod why;
 
 /// Where the time comes from; tests bring their own.
 pub trait Clock: Fn() -> DateTime<Utc> + Clone + Send + Sync + 'static {}

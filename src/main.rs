@@ -10,14 +10,14 @@ use std::{
 
 use bellwether::{
     analyse, baseline, bookings, calendar,
-    cli::{self, Baseline, Bookings, Cli, Command, Holidays, Hours},
+    cli::{self, Baseline, Bookings, Cli, Command, History, Holidays, Hours},
     config::{self, Config},
     control,
     daemon::{self, Options},
     heartbeat::Heart,
-    holidays, inspect, memory,
+    history, holidays, inspect, memory,
     quiet::{self, Wish},
-    reflect, replay,
+    reflect, replay, why,
 };
 use chrono::Utc;
 use clap::Parser;
@@ -111,9 +111,20 @@ async fn command(cli: Cli) -> ExitCode {
                 Err(error) => fail(&error, 1),
             }
         }
+        Command::Why { asked, json } => match config::load(config.as_deref(), Utc::now()) {
+            Ok(config) => match why::run(&config, &state, &asked, json).await {
+                Ok(text) => say(&text, 0),
+                Err(error) => fail(&error, 1),
+            },
+            Err(error) => fail(&error, 78),
+        },
         Command::Replay(asked) => match replay::run(config.as_deref(), &asked, std::io::stdout().lock()) {
             Ok(summary) => note(&summary),
             Err(error) => fail(&error, error.exit_code()),
+        },
+        Command::History { command } => match config::load(config.as_deref(), Utc::now()) {
+            Ok(config) => past(command, &config, &state).await,
+            Err(error) => fail(&error, 78),
         },
         Command::Quiet { command } => {
             let wish = match command {
@@ -128,6 +139,27 @@ async fn command(cli: Cli) -> ExitCode {
             }
         }
         Command::ProbeWorker => ExitCode::SUCCESS,
+    }
+}
+
+async fn past(command: History, config: &Config, state: &Path) -> ExitCode {
+    let done = match command {
+        History::Export { from, to, file } => {
+            let exported = history::export(config, state, (from, to), &file, std::io::stdout()).await;
+            return match exported {
+                Ok(text) => note(&text),
+                Err(error) => fail(&error, error.exit_code()),
+            };
+        }
+        History::Import { file, room, force, skip_bad } => {
+            let asked = history::Asked { file, room, force, skip_bad };
+            history::import(config, state, &asked, Utc::now()).await
+        }
+        History::Backup { file } => history::backup(config, state, &file).await.map(|text| (text, 0)),
+    };
+    match done {
+        Ok((text, code)) => say(&text, code),
+        Err(error) => fail(&error, error.exit_code()),
     }
 }
 

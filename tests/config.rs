@@ -145,7 +145,7 @@ fn the_embedded_settings_are_good_and_equal_the_defaults_of_every_part() {
             ProbeConfig::Resources(_) => ProbeConfig::Resources(resources::Config::default()),
             ProbeConfig::Versions(_) => ProbeConfig::Versions(versions::Config::default()),
             ProbeConfig::Echo(_) => ProbeConfig::Echo(echo::Config::default()),
-            ProbeConfig::Page(_) => panic!("{name}: no page is inspected by default"),
+            ProbeConfig::Page(_) | ProbeConfig::Load(_) => panic!("{name}: no server is asked by default"),
         };
         assert_eq!(entry.config, expected, "{name}");
     }
@@ -162,6 +162,29 @@ fn the_timetable_that_the_settings_show_as_an_example_is_a_good_one() {
     let [term] = &*config.timetable.term else { panic!("{:?}", config.timetable) };
     assert_eq!((term.lessons.len(), term.weeks, term.breaks.len()), (3, 20, 1));
     assert_eq!((config.timetable.bells.len(), config.timetable.overrides.len()), (2, 1));
+}
+
+#[test]
+fn the_load_of_a_media_server_is_read_by_the_examples_of_the_settings_each_from_its_source() {
+    use bellwether_probes::{Metric, ProbeConfig};
+    let from = bellwether::config::DEFAULTS.find("# [probe.media-server]").expect("an example");
+    let example = &bellwether::config::DEFAULTS[from..];
+    // The last one names a secret, which is not here.
+    let example = &example[..example.find("# [probe.janus]").expect("the last one")];
+    let text: String = example.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let config = Config::parse(&[Source { name: "example".into(), text }], now()).expect("good examples");
+    let read = |name: &str| {
+        let ProbeConfig::Load(load) = &config.probes[name].config else { panic!("{name} is another probe") };
+        let names = Metric::ALL.iter().filter(|metric| load.measures(**metric)).map(|metric| metric.name());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(config.site.locale.load_metric, Metric::ServiceUsers);
+    assert_eq!(read("media-server"), "service_users");
+    let rest = "service_network_receive service_network_transmit";
+    assert_eq!(read("media-box"), format!("service_cpu_utilization service_memory_utilization {rest}"));
+    assert_eq!(read("media-stats"), format!("service_cpu_utilization {rest}"));
+    let entry = &config.probes["media-box"];
+    assert_eq!((entry.interval.as_secs(), entry.timeout.as_secs()), (60, 10));
 }
 
 #[test]

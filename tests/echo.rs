@@ -9,6 +9,8 @@ use bellwether_agent::{
     calendar::{Calendar, Certainty},
     channel::Channels,
     conclude,
+    inspection::Terms,
+    judge::room::{self, RoomJudge},
     site::{Language, Site},
 };
 use bellwether_probes::{ComponentVersion, Metric, ProbeConfig, ProbeRun, echo};
@@ -92,12 +94,14 @@ fn a_canceller_that_stops_is_one_booking_that_says_what_the_far_end_hears() {
     let zone = site.locale.timezone;
     let calendar = Calendar::of_parts(zone, vec![], vec![], vec![], vec![], Certainty::NoTimetable);
     let (working, stopped) = (heard(true), heard(false));
-    let mut memory = Memory::default();
+    let (mut memory, channels) = (Memory::default(), Channels::default());
+    let mut judge = RoomJudge::new(room::settings(site, &config.rules, &config.engine, None));
     for hour in 0..10 {
         let (sound, version) = if hour < 5 { (&working, "4.7.1") } else { (&stopped, "4.8.0") };
         let runs = vec![versions(version, at(hour)), call(form, sound, at(hour))];
         let inspection = Inspection { id: format!("i{hour}"), started_at: at(hour), runs, before_lesson: None };
-        let conclusion = conclude(&config.rules, site, &Channels::default(), &calendar, &memory, &inspection, at(hour));
+        let terms = Terms { rules: &config.rules, site, channels: &channels, calendar: &calendar };
+        let conclusion = conclude(terms, &memory, &mut judge, &inspection, at(hour));
         memory = conclusion.memory;
         if hour == 4 {
             assert_eq!(memory.bookings.len(), 0, "with its canceller the room has no echo");

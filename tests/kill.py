@@ -210,7 +210,8 @@ critical_limit = false
             self.start_receiver("ok")
         else:
             self.start_daemon()
-        wait_for("the delivery", lambda: self.state_of_open() == "done")
+        # After four tries in vain the next may come 40 s later.
+        wait_for("the delivery", lambda: self.state_of_open() == "done", seconds=90)
         committed |= {key for key, _, _ in self.orders()}
         self.daemon.terminate()
         assert self.daemon.wait(10) == 0, "the daemon did not stop well"

@@ -29,7 +29,7 @@ sys.path.append(str(pathlib.Path(__file__).with_name("peers")))
 import servers
 from daemon import wait_for
 from front import Browser, Proxy
-from servers import ECHO, HERE, HERE_6, JANUS, TOKEN, TURN, TURNS, WHEP, WHIP
+from servers import ECHO, HERE, HERE_6, JANUS, JANUS_ADMIN, JANUS_SECRET, TOKEN, TURN, TURNS, WHEP, WHIP
 
 BINARY, INSTALLED = (pathlib.Path(path).resolve() for path in sys.argv[1:3])
 
@@ -389,6 +389,37 @@ def secret(folder, name, text):
     path.write_text(text)
     path.chmod(0o600)
     return path
+
+
+def test_the_sessions_of_janus_by_its_admin_api(folder):
+    def ask(word):
+        body = json.dumps({"janus": word, "transaction": "t"}).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{JANUS}/janus", body, timeout=5) as answer:
+            assert json.load(answer)["janus"] == "success"
+
+    def inspected(key):
+        """The run of a load probe with that secret, and the users it has read."""
+        config = pathlib.Path(tempfile.mkdtemp(dir=folder), "bellwether.toml")
+        config.write_text(f"""[probe.media-server]
+kind = "load"
+source = "janus"
+url = "http://127.0.0.1:{JANUS_ADMIN}/admin"
+admin_secret_file = "{key}"
+""")
+        command = [BINARY, "--config", config, "--state", config.parent, "inspect", "media-server", "--json"]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert JANUS_SECRET not in shown.stdout + shown.stderr
+        found = json.loads(shown.stdout)
+        return found["runs"][0], [reading["value"] for reading in found["readings"] if reading["metric"] == "service_users"]
+
+    with running(servers.janus(folder)):
+        key = secret(folder, "admin-secret", JANUS_SECRET)
+        for opened in range(3):
+            run, users = inspected(key)
+            assert run["failure"] is None and users == [opened], run
+            ask("create")
+        run, users = inspected(secret(folder, "wrong-secret", "let-me-in"))
+        assert run["failure"]["reason"] == "not_permitted" and not users, run
 
 
 def test_a_room_of_janus_by_whip_and_whep(folder):

@@ -6,8 +6,10 @@
 
 import collections
 import http.server
+import json
 import pathlib
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -23,7 +25,7 @@ FORBIDDEN_LABELS = {"type", "env", "owner", "zone", "instance", "job", "room", "
 
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = b"<h1>portal</h1>"
+        body = json.dumps({"users": 17}).encode() if self.path == "/stats" else b"<h1>portal</h1>"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -101,6 +103,56 @@ def test_the_page_has_media_resources_page_and_versions():
         assert daemon.metric('bellwether_probe_runs_total{probe="voice"}') == 0, "it waits for its turn"
         assert daemon.get("/-/healthy") and daemon.get("/-/ready")
         daemon.stop()
+
+
+def test_the_load_of_a_media_server_is_shown_by_an_exporter_and_a_document():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # Debian's leaves loopback out, the one card that every machine has.
+    exporter = subprocess.Popen(["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}",
+                                 "--collector.netdev.device-exclude=^none$"], stderr=subprocess.DEVNULL)
+    server = http.server.HTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with Daemon(BINARY, f"""
+[probe.call]
+enabled = false
+[probe.voice]
+enabled = false
+[probe.media-box]
+kind = "load"
+source = "prometheus"
+url = "http://127.0.0.1:{port}/metrics"
+host = true
+devices = ["lo"]
+[probe.media-server]
+kind = "load"
+source = "json"
+url = "http://127.0.0.1:{server.server_port}/stats"
+users = "/users"
+""") as daemon:
+            busy = 'bellwether_service_cpu_utilization_ratio{probe="media-box"}'
+            runs = 'bellwether_probe_runs_total{probe="media-box"}'
+            wait_for("the first scrape", lambda: daemon.metric(runs), 40)
+            assert daemon.metric(runs) > 1 or daemon.metric(busy) is None, "of one scrape there is no rate"
+            wait_for("the second scrape", lambda: daemon.metric(busy), 140)
+            assert 0 < daemon.metric(busy) <= 1
+            assert daemon.metric('bellwether_service_users{probe="media-server"}') == 17
+            # Both look at this very box.
+            used = daemon.metric('bellwether_service_memory_utilization_ratio{probe="media-box"}')
+            assert abs(used - daemon.metric('bellwether_memory_utilization_ratio{probe="box"}')) < 0.2, used
+            for way in ("receive", "transmit"):
+                # We scrape it ourselves.
+                assert daemon.metric(f'bellwether_service_network_{way}_bytes_per_second{{probe="media-box"}}') > 0
+            page = daemon.get("/metrics")
+            check = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True)
+            assert check.returncode == 0 and not check.stderr and not check.stdout, check.stdout + check.stderr
+            lint(page)
+            daemon.stop()
+    finally:
+        exporter.terminate()
+        exporter.wait()
+        server.shutdown()
 
 
 def test_the_call_is_dtls_and_srtp_both_ways_between_two_sockets():

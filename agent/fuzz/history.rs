@@ -43,5 +43,5 @@ fn settings() -> Settings {
         }"#,
     )
     .expect("a site file");
-    file.settings(Vec::new()).expect("no mistakes")
+    file.settings(bellwether_agent::Rules::default()).expect("no mistakes")
 }

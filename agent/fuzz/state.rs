@@ -22,7 +22,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         }"#,
     )
     .expect("a site file");
-    let settings = file.settings(Vec::new()).expect("no mistakes");
+    let settings = file.settings(bellwether_agent::Rules::default()).expect("no mistakes");
     if let Ok(mut replay) = Replay::restore(settings, data) {
         let mut out = Vec::new();
         read(&mut &GOES_ON[..], &mut replay, (None, None), true, printer(&mut out, true))

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    incident::{Cause, Evidence},
+    incident::{Cause, Evidence, Judgement},
     site::{Room, School, Vendor},
 };
 
@@ -25,10 +25,12 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// Something is beyond its limit.
+    /// Something is beyond its limit, or far from what the room would read in health.
     Fault,
     /// A component changed its version; the vendor checks that the room still works.
     UpgradeCheck,
+    /// What there is does not bear the number of users, or bears far more.
+    Capacity,
 }
 
 impl Kind {
@@ -37,6 +39,7 @@ impl Kind {
         match self {
             Self::Fault => "fault",
             Self::UpgradeCheck => "upgrade_check",
+            Self::Capacity => "capacity",
         }
     }
 }
@@ -177,6 +180,9 @@ pub struct Booking {
     /// Start of the lesson before which it was still beyond its limits; what makes it critical.
     #[serde(default)]
     pub lesson_at_risk: Option<DateTime<Utc>>,
+    /// What the engine makes of it, once it has something to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
     /// The school and the person to call.
     pub school: School,
     /// The room.
@@ -219,7 +225,7 @@ impl Booking {
     /// The cause as it stands in the key: a check never shares the key of a fault.
     pub fn cause_word(&self) -> &'static str {
         match self.kind {
-            Kind::Fault => self.cause.name(),
+            Kind::Fault | Kind::Capacity => self.cause.name(),
             Kind::UpgradeCheck => self.kind.name(),
         }
     }
@@ -227,7 +233,7 @@ impl Booking {
     /// How far the change reaches that is to be looked at; a fault is a repair.
     pub fn class(&self) -> slot::Class {
         match self.kind {
-            Kind::Fault => slot::Class::Patch,
+            Kind::Fault | Kind::Capacity => slot::Class::Patch,
             Kind::UpgradeCheck => self.changes.iter().map(|change| change.kind.into()).max().unwrap_or_default(),
         }
     }
@@ -355,8 +361,8 @@ mod tests {
         assert_eq!(words("state"), serde_json::json!(State::ALL.map(State::name)));
         let severities = [Severity::Low, Severity::Normal, Severity::High, Severity::Critical];
         assert_eq!(words("severity"), serde_json::json!(severities.map(Severity::name)));
-        assert_eq!(words("kind"), serde_json::json!([Kind::Fault.name(), Kind::UpgradeCheck.name()]));
-        assert_eq!(words("cause"), serde_json::json!([Cause::Room.name(), Cause::Version.name()]));
+        assert_eq!(words("kind"), serde_json::json!([Kind::Fault, Kind::UpgradeCheck, Kind::Capacity]));
+        assert_eq!(words("cause"), serde_json::json!([Cause::Room, Cause::Version, Cause::Load, Cause::Service]));
         let families = [Family::Net, Family::Video, Family::Audio, Family::Sync, Family::App];
         assert_eq!(words("family"), serde_json::json!(families.map(Family::name)));
     }

@@ -96,7 +96,7 @@ impl ProbeStatus {
         let family = match kind {
             Kind::Media => "media_",
             Kind::Page => "page_",
-            Kind::Resources | Kind::Versions | Kind::Echo => "",
+            Kind::Resources | Kind::Versions | Kind::Echo | Kind::Load => "",
         };
         let counted =
             DISTRIBUTIONS.iter().copied().filter(|metric| !family.is_empty() && metric.name().starts_with(family));

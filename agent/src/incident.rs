@@ -1,17 +1,21 @@
 //! Incidents: open faults, one per scope, family and cause.
 //!
-//! An incident opens with the first series that goes beyond its limit, gathers the others of its
-//! family, and is *recovered* when all of them are back. It stays in memory after that, so that the plan
+//! An incident opens with the first series that is held against the room: beyond its limit, or too far from
+//! what the room would read in health. It gathers what the engine takes for the same fault, and is
+//! *recovered* when all of that is back. It stays in memory after that, so that the plan
 //! can wait before it withdraws a booking, and is open again as soon as one goes beyond. A series that
 //! nothing is heard of keeps it open.
+
+mod held;
 
 use bellwether_probes::{Family, Labels, Metric, Scale, Worse};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use self::held::{Judgement, Shift};
 use crate::{
     booking::Severity,
-    judge::{Level, Verdict},
+    judge::{Level, Verdict, engine::finding::Finding, room::LoadSeries},
     rule::Book,
 };
 
@@ -23,6 +27,10 @@ pub enum Cause {
     Room,
     /// A version that was installed.
     Version,
+    /// More users than the media server bears.
+    Load,
+    /// Something that many rooms share.
+    Service,
 }
 
 impl Cause {
@@ -31,6 +39,8 @@ impl Cause {
         match self {
             Self::Room => "room",
             Self::Version => "version",
+            Self::Load => "load",
+            Self::Service => "service",
         }
     }
 }
@@ -72,6 +82,21 @@ pub struct Evidence {
     /// Of the echo of a call: what the run that gave `value` has heard of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub echo: Option<Echo>,
+    /// How far it is from what the room would read in health, if that is held against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
+}
+
+impl Evidence {
+    /// Whether it was taken for being beyond a limit.
+    fn is_by_limit(&self) -> bool {
+        self.level > Level::Pass || self.shift.is_none()
+    }
+
+    /// Whether it is beyond a limit, or too far from what the room would read in health.
+    pub fn is_bad(&self) -> bool {
+        self.level > Level::Pass || self.shift.as_ref().is_some_and(|shift| shift.on)
+    }
 }
 
 /// An open fault.
@@ -90,6 +115,9 @@ pub struct Incident {
     /// Start of the newest lesson before which it was still there; `None` once it recovered.
     #[serde(default)]
     pub lesson_at_risk: Option<DateTime<Utc>>,
+    /// What the engine makes of it, once it has something to compare with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
     /// Its series, sorted by probe, metric and labels.
     pub evidence: Vec<Evidence>,
 }
@@ -105,37 +133,42 @@ pub struct Update {
     pub recovered: Vec<Incident>,
 }
 
-/// Takes the verdicts of one inspection into the incidents of `scope`. Idempotent: the same verdicts
-/// once more open and recover nothing.
-pub fn update(incidents: &[Incident], verdicts: &[Verdict], scope: &str, now: DateTime<Utc>) -> Update {
+/// Takes the verdicts of one inspection of `room` into its incidents, and what the engine holds against it.
+/// Idempotent: the same once more opens and recovers nothing.
+pub fn update(
+    incidents: &[Incident],
+    verdicts: &[Verdict],
+    (findings, load): (&[Finding], Option<&LoadSeries>),
+    room: &str,
+    now: DateTime<Utc>,
+) -> Update {
     let mut updated = incidents.to_vec();
     for verdict in verdicts.iter().filter(|verdict| verdict.book == Book::Maintenance) {
         let (Some(value), Some(limit)) = (verdict.value, verdict.limit) else { continue };
-        let family = verdict.metric.spec().family;
-        let mine = |incident: &Incident| {
-            (incident.scope == scope) && (incident.family, incident.cause) == (family, Cause::Room)
-        };
-        let incident = match updated.iter_mut().position(|incident| mine(incident)) {
-            Some(at) => &mut updated[at],
-            None if verdict.level == Level::Pass => continue,
-            None => {
-                let scope = scope.to_owned();
-                let new = Incident {
-                    scope,
-                    family,
-                    cause: Cause::Room,
-                    opened_at: now,
-                    recovered_at: None,
-                    lesson_at_risk: None,
-                    evidence: Vec::new(),
-                };
-                updated.push(new);
-                let last = updated.len() - 1;
-                &mut updated[last]
-            }
-        };
-        incident.take(verdict, value, limit, now);
+        if verdict.level > Level::Pass && !verdict.held {
+            continue;
+        }
+        if verdict.level == Level::Pass {
+            // Wherever it was held against the room.
+            updated.iter_mut().for_each(|incident| incident.take(verdict, value, limit, now));
+            continue;
+        }
+        let home = held::home(&updated, findings, (verdict.metric, &verdict.probe, &verdict.labels), room);
+        let at = updated.iter().position(|incident| incident.home() == home).unwrap_or_else(|| {
+            updated.push(Incident::new(home, now));
+            updated.len() - 1
+        });
+        updated[at].take(verdict, value, limit, now);
+        // What is blamed on something else now is no evidence of what it was blamed on before.
+        for (_, other) in updated.iter_mut().enumerate().filter(|(other, _)| *other != at) {
+            let same = |evidence: &&mut Evidence| {
+                (&evidence.probe, evidence.metric, &evidence.labels)
+                    == (&verdict.probe, verdict.metric, &verdict.labels)
+            };
+            other.evidence.iter_mut().filter(same).for_each(|evidence| evidence.level = Level::Pass);
+        }
     }
+    held::take(&mut updated, findings, load, room, now);
     settle(incidents, updated, now)
 }
 
@@ -145,7 +178,7 @@ pub fn forget(incidents: &[Incident], judged: impl Fn(&Evidence) -> bool, now: D
     let mut updated = incidents.to_vec();
     for evidence in updated.iter_mut().flat_map(|incident| &mut incident.evidence) {
         if !judged(evidence) {
-            evidence.level = Level::Pass;
+            (evidence.level, evidence.shift) = (Level::Pass, None);
         }
     }
     settle(incidents, updated, now)
@@ -158,7 +191,8 @@ fn settle(before: &[Incident], mut after: Vec<Incident>, now: DateTime<Utc>) -> 
     for incident in &mut after {
         let was_open =
             before.iter().any(|earlier| earlier.identity() == incident.identity() && earlier.recovered_at.is_none());
-        let is_open = incident.evidence.iter().any(|evidence| evidence.level > Level::Pass);
+        let on = incident.judgement.as_ref().is_some_and(|judgement| judgement.on);
+        let is_open = on || incident.evidence.iter().any(Evidence::is_bad);
         incident.recovered_at = if is_open { None } else { incident.recovered_at.or(Some(now)) };
         incident.lesson_at_risk = incident.lesson_at_risk.filter(|_| is_open);
         match (was_open, is_open) {
@@ -187,6 +221,11 @@ pub fn put_at_risk(incidents: &mut [Incident], verdicts: &[Verdict], lesson: Dat
 }
 
 impl Incident {
+    fn new((scope, family, cause): held::Home, opened_at: DateTime<Utc>) -> Self {
+        let (recovered_at, lesson_at_risk, judgement) = (None, None, None);
+        Self { scope, family, cause, opened_at, recovered_at, lesson_at_risk, judgement, evidence: Vec::new() }
+    }
+
     fn identity(&self) -> (&str, Family, Cause) {
         (&self.scope, self.family, self.cause)
     }
@@ -219,8 +258,8 @@ impl Incident {
             Err(_) if level == Level::Pass => {}
             Err(at) => {
                 let (probe, metric, labels) = (verdict.probe.clone(), verdict.metric, verdict.labels.clone());
-                let (since, worst, echo) = (now, value, verdict.echo);
-                let new = Evidence { probe, metric, labels, value, worst, limit, level, since, bad, of, echo };
+                let (since, worst, echo, shift) = (now, value, verdict.echo, None);
+                let new = Evidence { probe, metric, labels, value, worst, limit, level, since, bad, of, echo, shift };
                 self.evidence.insert(at, new);
             }
         }
@@ -239,9 +278,10 @@ fn worse(metric: Metric, a: f64, b: f64) -> f64 {
 
 /// How soon somebody should come for an incident, by what was measured so far.
 ///
-/// A series beyond its critical limit is critical, and so is whatever puts a lesson at risk. High is a fault that shows in two families of the
-/// same scope at once, or in a value more than three material changes beyond its limit. All else is
-/// normal.
+/// A series beyond its critical limit is critical, and so is whatever puts a lesson at risk. High is a
+/// fault that shows in two families at once, or in a value more than three material changes beyond its
+/// limit. All else is normal, unless the engine has come to another judgement of what it holds against
+/// the room.
 pub fn severity(incident: &Incident, incidents: &[Incident]) -> Severity {
     let critical = incident.evidence.iter().any(|evidence| evidence.level == Level::Critical);
     if critical || incident.lesson_at_risk.is_some() {
@@ -249,10 +289,14 @@ pub fn severity(incident: &Incident, incidents: &[Incident]) -> Severity {
     }
     let open = |other: &&Incident| other.scope == incident.scope && other.recovered_at.is_none();
     let elsewhere = incidents.iter().filter(open).any(|other| other.family != incident.family);
-    if elsewhere || incident.evidence.iter().any(|evidence| material_beyond(evidence) > 3.0) {
+    let families = || incident.evidence.iter().map(|evidence| evidence.metric.spec().family);
+    let several = families().next().is_some_and(|first| families().any(|family| family != first));
+    let limits = || incident.evidence.iter().filter(|evidence| evidence.is_by_limit());
+    if elsewhere || several || limits().any(|evidence| material_beyond(evidence) > 3.0) {
         return Severity::High;
     }
-    Severity::Normal
+    let least = if limits().next().is_some() { Severity::Normal } else { Severity::Low };
+    incident.judgement.as_ref().map_or(Severity::Normal, |judgement| judgement.severity.max(least))
 }
 
 /// How far the worst value is beyond the limit, in material changes of the metric.
@@ -287,6 +331,7 @@ mod tests {
             bad: 3,
             of: 4,
             book: Book::Maintenance,
+            held: level > Level::Pass,
             echo: None,
         }
     }
@@ -306,7 +351,7 @@ mod tests {
     /// The incidents after each of the inspections, a minute apart.
     fn after(inspections: &[&[Verdict]]) -> Vec<Incident> {
         let fold = |incidents: Vec<Incident>, (verdicts, minute): (&&[Verdict], i64)| {
-            update(&incidents, verdicts, "B1-101", at(minute)).incidents
+            update(&incidents, verdicts, (&[], None), "B1-101", at(minute)).incidents
         };
         inspections.iter().zip(0..).fold(Vec::new(), fold)
     }
@@ -392,7 +437,7 @@ mod tests {
         let mut incidents = Vec::new();
         let mut said = Vec::new();
         for (verdicts, minute) in [&bad, &bad, &good, &good, &bad].into_iter().zip(0..) {
-            let update = update(&incidents, verdicts, "B1-101", at(minute));
+            let update = update(&incidents, verdicts, (&[], None), "B1-101", at(minute));
             said.push((update.opened.len(), update.recovered.len()));
             incidents = update.incidents;
         }
@@ -427,7 +472,7 @@ mod tests {
         // Nothing was seen of it: nothing is said.
         put_at_risk(&mut incidents, &[connect(3.0, Level::Degraded)], at(120));
         assert_eq!(at_risk(&incidents), [None, Some(at(60))]);
-        let recovered = update(&incidents, &[freeze(0.0, Level::Pass)], "B1-101", at(70)).incidents;
+        let recovered = update(&incidents, &[freeze(0.0, Level::Pass)], (&[], None), "B1-101", at(70)).incidents;
         assert_eq!(at_risk(&recovered), [None, None]);
         let mut recovered = recovered;
         put_at_risk(&mut recovered, &[freeze(0.02, Level::Degraded)], at(120));
@@ -448,7 +493,7 @@ mod tests {
         let two: &[Verdict] = &[loss(0.02, Level::Degraded), freeze(0.02, Level::Degraded)];
         assert_eq!(of_first(&after(&[two])), Severity::High);
         let net = after(&[&[loss(0.02, Level::Degraded)]]);
-        let elsewhere = update(&net, &[freeze(0.02, Level::Degraded)], "B1-102", at(1)).incidents;
+        let elsewhere = update(&net, &[freeze(0.02, Level::Degraded)], (&[], None), "B1-102", at(1)).incidents;
         assert_eq!(of_first(&elsewhere), Severity::Normal);
         let one_is_back = after(&[two, &[freeze(0.0, Level::Pass)]]);
         assert_eq!(of_first(&one_is_back), Severity::Normal);

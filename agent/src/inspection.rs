@@ -11,7 +11,7 @@ use crate::{
     calendar::Calendar,
     channel::Channels,
     incident::{self, Echo, Incident},
-    judge::{self, Verdict},
+    judge::{self, Verdict, room::RoomJudge},
     rule::{Book, Rules},
     site::Site,
 };
@@ -88,28 +88,46 @@ pub struct Conclusion {
     pub orders: Vec<Order>,
 }
 
+/// What inspections have in common, as far as the config and the calendar say.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// How metrics are judged.
+    pub rules: &'a Rules,
+    /// Who and where.
+    pub site: &'a Site,
+    /// The ways to the vendor.
+    pub channels: &'a Channels,
+    /// When the room is taught in, and the vendor works.
+    pub calendar: &'a Calendar,
+}
+
 /// Judges an inspection and says what follows. Pure: everything it depends on is a parameter, and the
-/// same inspection on the same memory gives the same conclusion to the byte.
+/// same inspection on the same memory and judge gives the same conclusion to the byte. The judge learns
+/// from it, whether or not the conclusion can be written: what it holds against the room is said anew
+/// each time.
 ///
 /// A run that failed or must not be judged as a whole still counts for each reading of it that is
 /// valid by itself: that the call did not connect is a reading of a failed run.
 pub fn conclude(
-    rules: &Rules,
-    site: &Site,
-    channels: &Channels,
-    calendar: &Calendar,
+    terms: Terms<'_>,
     memory: &Memory,
+    judge: &mut RoomJudge,
     inspection: &Inspection,
     now: DateTime<Utc>,
 ) -> Conclusion {
+    let Terms { rules, site, channels, calendar } = terms;
     let mut memory = memory.clone();
     let mut verdicts = Vec::new();
-    for run in &inspection.runs {
-        verdicts.extend(judge_run(rules, &mut memory, run, now));
-    }
     let (changes, checks) = take_versions(&mut memory, &inspection.runs, now);
+    judge.lessons(calendar, now);
+    changes.iter().for_each(|change| judge.changed(change));
+    for run in &inspection.runs {
+        let mut of_run = judge_run(rules, &mut memory, run, now);
+        judge.run(run, &mut of_run);
+        verdicts.extend(of_run);
+    }
     let incident::Update { incidents, opened, recovered } =
-        incident::update(&memory.incidents, &verdicts, &site.room.id, now);
+        incident::update(&memory.incidents, &verdicts, (&judge.findings(), judge.load()), &site.room.id, now);
     memory.incidents = incidents;
     if let Some(lesson) = inspection.before_lesson {
         incident::put_at_risk(&mut memory.incidents, &verdicts, lesson);
@@ -264,7 +282,11 @@ mod tests {
     use super::*;
     use crate::{
         booking::{Severity, examples},
-        judge::Level,
+        judge::{
+            Level,
+            engine::settings::Tuning,
+            room::{self, RoomJudge},
+        },
         rule::MetricConfig,
     };
 
@@ -291,6 +313,17 @@ mod tests {
         let mut site = Site::default();
         site.room.id = "B1-101".to_owned();
         site
+    }
+
+    /// A judge that has learned nothing: what counts runs is in the memory.
+    fn judge(rules: &Rules) -> RoomJudge {
+        RoomJudge::new(room::settings(&site(), rules, &Tuning::default(), None))
+    }
+
+    fn conclude_by(rules: &Rules, memory: &Memory, inspection: &Inspection, now: DateTime<Utc>) -> Conclusion {
+        let (site, channels, calendar) = (site(), Channels::default(), calendar());
+        let terms = Terms { rules, site: &site, channels: &channels, calendar: &calendar };
+        conclude(terms, memory, &mut judge(rules), inspection, now)
     }
 
     fn calendar() -> Calendar {
@@ -321,7 +354,7 @@ mod tests {
 
     fn conclude_with(memory: &Memory, runs: Vec<ProbeRun>, minute: i64) -> Conclusion {
         let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs, before_lesson: None };
-        conclude(&usual_rules(), &site(), &Channels::default(), &calendar(), memory, &inspection, at(minute))
+        conclude_by(&usual_rules(), memory, &inspection, at(minute))
     }
 
     #[test]
@@ -358,7 +391,7 @@ mod tests {
         let ahead = |value, before_lesson| {
             let inspection =
                 Inspection { id: "i".to_owned(), started_at: at(9), runs: vec![round_trip(value)], before_lesson };
-            conclude(&usual_rules(), &site(), &Channels::default(), &calendar(), &memory, &inspection, at(9))
+            conclude_by(&usual_rules(), &memory, &inspection, at(9))
         };
         assert_eq!(severity(&ahead(0.2, None)), [Severity::Normal]);
         assert_eq!(severity(&ahead(0.2, Some(at(30)))), [Severity::Critical]);
@@ -412,7 +445,7 @@ mod tests {
 
     fn conclude_echo(memory: &Memory, runs: Vec<ProbeRun>, minute: i64) -> Conclusion {
         let inspection = Inspection { id: format!("i{minute}"), started_at: at(minute), runs, before_lesson: None };
-        conclude(&echo_rules(), &site(), &Channels::default(), &calendar(), memory, &inspection, at(minute))
+        conclude_by(&echo_rules(), memory, &inspection, at(minute))
     }
 
     #[test]
@@ -484,9 +517,7 @@ mod tests {
             // What is stored and read back is the same memory too.
             let stored = serde_json::to_string(&memory).expect("plain data");
             let restored: Memory = serde_json::from_str(&stored).expect("what was just written");
-            let conclude = |memory: &Memory| {
-                conclude(&usual_rules(), &site(), &Channels::default(), &calendar(), memory, &inspection, at(minute))
-            };
+            let conclude = |memory: &Memory| conclude_by(&usual_rules(), memory, &inspection, at(minute));
             let (once, twice) = (conclude(&memory), conclude(&restored));
             assert_eq!(once, twice);
             let bytes = |conclusion: &Conclusion| serde_json::to_string(&conclusion.memory).expect("plain data");
@@ -588,7 +619,7 @@ mod tests {
             memory = conclude_with(&memory, vec![round_trip(0.2), disk], minute).memory;
         }
         let open = |memory: &Memory| memory.incidents.iter().filter(|incident| incident.recovered_at.is_none()).count();
-        assert_eq!((memory.judge.len(), open(&memory)), (2, 2));
+        assert_eq!((memory.judge.len(), open(&memory)), (2, 1), "two families at once are one fault");
         let probes = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let both = probes(&["box", "call"]);
         assert_eq!(adopt(&memory, &usual_rules(), &both, at(9)), memory);

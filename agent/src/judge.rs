@@ -10,6 +10,7 @@
 //! and as good only if all of it is back within, so nothing is decided on a guess.
 
 pub mod engine;
+pub mod room;
 mod series_id;
 mod stage;
 
@@ -76,6 +77,9 @@ pub struct Verdict {
     pub of: u32,
     /// What follows from the level.
     pub book: Book,
+    /// Whether the level is held against the room. Not, if it is beyond its plain limit for less than
+    /// half-hours although it has a past to be compared with.
+    pub held: bool,
     /// Of the echo of a call: what else was heard of it in the same run.
     pub echo: Option<Echo>,
 }
@@ -179,13 +183,14 @@ pub fn step(
         bad: track.bad(),
         of: u32::try_from(track.runs.len()).unwrap_or(u32::MAX),
         book: rule.book,
+        held: after.level > Level::Pass,
         echo: None,
     };
     (after, Some(verdict))
 }
 
 impl Series {
-    fn after(&self, rule: &Rule, interval: (f64, f64), now: DateTime<Utc>) -> Self {
+    pub(crate) fn after(&self, rule: &Rule, interval: (f64, f64), now: DateTime<Utc>) -> Self {
         let track = |track: &Track, limit: Option<Limit>, held| {
             limit.map(|limit| track.after(&limit, Mark::of(&limit, interval), held)).unwrap_or_default()
         };

@@ -5,8 +5,12 @@
 //! schedule   when a probe is due                                   pure
 //! rule       how one metric is judged                              pure
 //! judge      (rule, state, reading, now) → (state, verdict)        pure
+//!   room     runs and verdicts → what is held against the room     pure
+//!   engine   samples → half-hours → evidence → cases               pure
 //! replay     recorded history through the decision engine          pure but for reading
-//! incident   verdicts → open faults                                pure
+//! history    what was measured, packed for years, and as JSON lines pure
+//! archive    months and maintenances: stability, effect, intervals pure
+//! incident   verdicts and cases → open faults                      pure
 //! booking    incidents → bookings → orders                         pure, but for `dispatch`
 //! inspection conclude(): all of the above for one inspection       pure
 //! store      what must survive, one transaction a conclusion       shell
@@ -22,10 +26,12 @@
 //! - Nothing here takes a reading, reads a clock or draws a random number by itself; `dispatch`,
 //!   `channel` and `store` do I/O and are given the time.
 
+pub mod archive;
 pub mod booking;
 pub mod calendar;
 pub mod channel;
 pub mod export;
+pub mod history;
 pub mod incident;
 pub mod inspection;
 pub mod judge;

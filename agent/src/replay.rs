@@ -18,7 +18,7 @@ mod site_file;
 pub use compare::compare;
 pub use line::{Item, Line, Malformed, parse};
 pub use output::write;
-pub use run::{ReadError, Replay, Summary, late_lessons, printer, read};
+pub use run::{LONGEST_LINE, ReadError, Replay, Summary, late_lessons, printer, read, read_line};
 pub use site_file::{EngineShape, LimitShape, MetricShape, RoomShape, SiteFile, SiteShape};
 
 #[cfg(test)]

@@ -72,6 +72,13 @@ pub struct Counts {
     pub recover: u32,
 }
 
+impl Counts {
+    /// Whether so few runs decide that what they say is yes or no: there is no call, no sound, no page.
+    pub fn are_hard(self) -> bool {
+        self.bad == self.of && self.of <= 2
+    }
+}
+
 /// A limit with hysteresis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {

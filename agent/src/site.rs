@@ -1,6 +1,6 @@
 //! Who and where: what a booking must say of the school, the room and the vendor.
 
-use bellwether_probes::{Mistake, Span};
+use bellwether_probes::{Metric, Mistake, Span, load};
 use chrono::{NaiveDate, NaiveTime, Weekday};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,20 @@ pub struct Locale {
     pub timezone: Tz,
     /// Language of texts for people.
     pub language: Language,
+    /// Which metric of a `load` probe says how much the room's media service has to do: it accompanies every
+    /// inspection.
+    pub load_metric: Metric,
+}
+
+impl Locale {
+    /// Mistakes that the shape of the table does not show.
+    pub fn check(&self) -> Vec<Mistake> {
+        if load::METRICS.contains(&self.load_metric) {
+            return Vec::new();
+        }
+        let known = load::METRICS.map(Metric::name).join(", ");
+        vec![Mistake::new("load_metric", format!("found {:?}, expected one of {known}", self.load_metric.name()))]
+    }
 }
 
 fn zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Tz, D::Error> {
@@ -88,7 +102,7 @@ fn own_zone<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 impl Default for Locale {
     fn default() -> Self {
-        Self { timezone: Tz::Asia__Shanghai, language: Language::default() }
+        Self { timezone: Tz::Asia__Shanghai, language: Language::default(), load_metric: Metric::ServiceUsers }
     }
 }
 

@@ -16,6 +16,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 mod error;
+mod history;
 mod schema;
 mod sqlite;
 
@@ -33,6 +34,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::StoreError;
+pub use history::{Imported, JudgeSnapshot, Page, Position, Record, Since};
 
 use crate::{
     booking::{Booking, Order},
@@ -268,8 +270,8 @@ impl Store {
         .await
     }
 
-    /// Makes what follows from an inspection durable, in one transaction: memory, bookings, orders.
-    /// An older update of the same line that was never tried becomes dead, `superseded`.
+    /// Makes what follows from an inspection durable, in one transaction: memory, bookings, orders, and
+    /// what is to be recorded beside them. An older update of the same line that was never tried becomes dead, `superseded`.
     ///
     /// # Errors
     /// Nothing was written: the disk is full, or a constraint refuses the conclusion.
@@ -277,9 +279,10 @@ impl Store {
         &self,
         inspection_id: &str,
         conclusion: &Conclusion,
+        record: Record<'_>,
         now: DateTime<Utc>,
     ) -> Result<Committed, StoreError> {
-        let batch = sqlite::Batch::new(inspection_id, conclusion, now);
+        let batch = sqlite::Batch::new(inspection_id, conclusion, record, now);
         self.call(move |backend| {
             Box::pin(async move {
                 let Backend::Sqlite(database) = backend;
@@ -403,8 +406,9 @@ impl Store {
     }
 
     /// Deletes what is older than 400 days and over: ended bookings whose orders are all settled, and
-    /// settled updates; and the ids of inspections older than 2 days. A call takes a small bite: call
-    /// it again while it returns more than 0.
+    /// settled updates; and the ids of inspections older than 2 days. Folds the days that are over into
+    /// half-hours, and deletes samples that are older than 14 days and folded, half-hours and events that are
+    /// older than five years. A call takes a small bite: call it again while it returns more than 0.
     ///
     /// # Errors
     /// The database cannot be written.

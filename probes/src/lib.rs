@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 mod dial;
 pub mod echo;
 mod labels;
+pub mod load;
 pub mod media;
 pub mod metric;
 pub mod mistake;
@@ -45,11 +46,13 @@ pub enum Kind {
     Versions,
     /// Echo and room acoustics, by the room's own loudspeaker and microphone or by a call to the room.
     Echo,
+    /// Users, processor, memory and network of the room's media server.
+    Load,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: &[Self] = &[Self::Media, Self::Resources, Self::Page, Self::Versions, Self::Echo];
+    pub const ALL: &[Self] = &[Self::Media, Self::Resources, Self::Page, Self::Versions, Self::Echo, Self::Load];
 
     /// The word in config.
     pub fn name(self) -> &'static str {
@@ -59,6 +62,7 @@ impl Kind {
             Self::Page => "page",
             Self::Versions => "versions",
             Self::Echo => "echo",
+            Self::Load => "load",
         }
     }
 
@@ -70,6 +74,7 @@ impl Kind {
             Self::Page => page::FAILURES,
             Self::Versions => versions::FAILURES,
             Self::Echo => echo::FAILURES,
+            Self::Load => load::FAILURES,
         }
     }
 }
@@ -87,6 +92,8 @@ pub enum ProbeConfig {
     Versions(versions::Config),
     /// See [`echo`].
     Echo(echo::Config),
+    /// See [`load`].
+    Load(load::Config),
 }
 
 impl ProbeConfig {
@@ -98,6 +105,7 @@ impl ProbeConfig {
             Self::Page(_) => Kind::Page,
             Self::Versions(_) => Kind::Versions,
             Self::Echo(_) => Kind::Echo,
+            Self::Load(_) => Kind::Load,
         }
     }
 
@@ -117,6 +125,7 @@ impl ProbeConfig {
             Self::Page(config) => config.check(),
             Self::Versions(config) => config.check(),
             Self::Echo(config) => config.check(),
+            Self::Load(config) => config.check(),
         }
     }
 
@@ -127,6 +136,7 @@ impl ProbeConfig {
                 !matches!(metric.spec().family, Family::Video | Family::Sync)
             }
             Self::Echo(config) => config.measures(metric),
+            Self::Load(config) => config.measures(metric),
             _ => true,
         }
     }
@@ -148,7 +158,7 @@ impl ProbeConfig {
             Self::Resources(config) => config.components(),
             Self::Versions(config) => config.components(),
             Self::Echo(config) if config.listens() => echo::COMPONENTS.iter().map(|name| (*name).to_owned()).collect(),
-            Self::Echo(_) | Self::Media(_) | Self::Page(_) => Vec::new(),
+            Self::Echo(_) | Self::Media(_) | Self::Page(_) | Self::Load(_) => Vec::new(),
         }
     }
 }
@@ -211,6 +221,8 @@ pub enum Probe {
     Versions(versions::Probe),
     /// See [`echo`].
     Echo(echo::Probe),
+    /// See [`load`].
+    Load(Box<load::Probe>),
 }
 
 impl Probe {
@@ -222,6 +234,7 @@ impl Probe {
             ProbeConfig::Page(config) => Self::Page(page::Probe::new(name, config)),
             ProbeConfig::Versions(config) => Self::Versions(versions::Probe::new(name, config)),
             ProbeConfig::Echo(config) => Self::Echo(echo::Probe::new(name, config)),
+            ProbeConfig::Load(config) => Self::Load(Box::new(load::Probe::new(name, config))),
         }
     }
 
@@ -237,6 +250,7 @@ impl Probe {
                 Self::Page(probe) => probe.run(context).await,
                 Self::Versions(probe) => probe.run(context).await,
                 Self::Echo(probe) => probe.run(context).await,
+                Self::Load(probe) => probe.run(context).await,
             }
         };
         let mut run = tokio::time::timeout(context.timeout, run).await.unwrap_or_else(|_| {
@@ -255,6 +269,7 @@ impl Probe {
             Self::Page(probe) => probe.name(),
             Self::Versions(probe) => probe.name(),
             Self::Echo(probe) => probe.name(),
+            Self::Load(probe) => probe.name(),
         }
     }
 }

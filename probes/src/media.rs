@@ -59,6 +59,7 @@ pub use file::{CaptureError, read_capture};
 pub use ice::IceServers;
 #[cfg(test)]
 pub(crate) use rendezvous::far;
+pub(crate) use rendezvous::on_loopback;
 pub(crate) use spoken::speak;
 
 /// The failures a run can end with.

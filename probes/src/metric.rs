@@ -357,6 +357,18 @@ metrics! {
         "1 if the page answered with the expected status and text, 0 if not.";
     CertificateRemaining "certificate_remaining" Seconds Down Linear(86400.0) App [] None, "证书剩余时间",
         "Time until the page's certificate expires.";
+
+    // The room's media server, as it tells of itself.
+    ServiceUsers "service_users" One Neither Linear(1.0) App [] None, "媒体服务用户数",
+        "How many users, or sessions where that is what its source counts, the room's media server has.";
+    ServiceCpuUtilization "service_cpu_utilization" Ratio Up Linear(0.12) App [] None, "媒体服务器 CPU 使用率",
+        "Busy share of all processors of the room's media server since the last run.";
+    ServiceMemoryUtilization "service_memory_utilization" Ratio Up Linear(0.10) App [] None, "媒体服务器内存使用率",
+        "Share of memory of the room's media server that is not available to programs.";
+    ServiceNetworkReceive "service_network_receive" BytesPerSecond Neither Log(2.0) App [] None, "媒体服务器接收速率",
+        "Bytes that the room's media server received per second since the last run.";
+    ServiceNetworkTransmit "service_network_transmit" BytesPerSecond Neither Log(2.0) App [] None, "媒体服务器发送速率",
+        "Bytes that the room's media server transmitted per second since the last run.";
 }
 
 impl Metric {

@@ -6,6 +6,7 @@ use bellwether_agent::{
     Rules, Site,
     calendar::config::{HolidayConfig, Timetable},
     channel::{self, ChannelConfig},
+    replay::EngineShape,
     rule::MetricConfig,
     schedule::{self, Schedule, gate::Weight},
     site::{Locale, Room, School, Vendor},
@@ -49,6 +50,7 @@ fn cadence(config: &ProbeConfig) -> (&'static str, Duration) {
         ProbeConfig::Page(_) => ("*/5 * * * *", Duration::from_secs(10)),
         ProbeConfig::Versions(_) => ("*/15 * * * *", Duration::from_secs(60)),
         ProbeConfig::Echo(_) => ("25 7,18 * * *", Duration::from_secs(90)),
+        ProbeConfig::Load(_) => ("* * * * *", Duration::from_secs(10)),
     }
 }
 
@@ -73,8 +75,20 @@ struct Read {
     own: Vec<&'static str>,
 }
 
-const SECTIONS: &[&str] =
-    &["school", "site", "room", "vendor", "timetable", "holidays", "occupied", "web", "probe", "metrics", "channel"];
+const SECTIONS: &[&str] = &[
+    "school",
+    "site",
+    "room",
+    "vendor",
+    "timetable",
+    "holidays",
+    "occupied",
+    "web",
+    "engine",
+    "probe",
+    "metrics",
+    "channel",
+];
 
 pub(super) struct Reader<'p, 's> {
     pub(super) places: &'p mut Places<'s>,
@@ -98,6 +112,7 @@ impl<'s> Reader<'_, 's> {
         let holidays: Option<HolidayConfig> = self.section("holidays");
         let occupied: Option<crate::occupied::Config> = self.section("occupied");
         let mut site_config = Site { school: school?, room: room?, locale: locale?, vendor: vendor? };
+        self.mistakes("site", site_config.locale.check());
         self.mistakes("vendor", site_config.vendor.check());
         let (timetable, holidays, occupied) = (timetable?, holidays?, occupied?);
         if whole {
@@ -110,9 +125,13 @@ impl<'s> Reader<'_, 's> {
             site_config.room.id = host_name();
         }
         let probes = self.probes(&site_config, now);
+        self.one_load(&site_config, &probes);
         let rules = self.rules(defaults, site, &probes);
         let channels = self.channels();
-        Some(Config { site: site_config, timetable, holidays, occupied, probes, rules, channels, web: web? })
+        let (engine, found) = self.section::<EngineShape>("engine").unwrap_or_default().tuning();
+        self.mistakes("engine", found);
+        let site = site_config;
+        Some(Config { site, timetable, holidays, occupied, probes, rules, engine, channels, web: web? })
     }
 
     fn mistakes(&mut self, path: &str, found: Vec<Mistake>) {
@@ -189,6 +208,7 @@ impl<'s> Reader<'_, 's> {
                 Kind::Page => self.places.read(table, &path).map(ProbeConfig::Page),
                 Kind::Versions => self.places.read(table, &path).map(ProbeConfig::Versions),
                 Kind::Echo => self.places.read(table, &path).map(ProbeConfig::Echo),
+                Kind::Load => self.places.read(table, &path).map(ProbeConfig::Load),
             };
             if let (Some(common), Some(config)) = (common, config) {
                 read.push(Read { name, common, config, own });
@@ -212,6 +232,20 @@ impl<'s> Reader<'_, 's> {
             }
         }
         probes
+    }
+
+    /// The load of the room's service is one number: a second probe that measures it would leave open which.
+    fn one_load(&mut self, site: &Site, probes: &BTreeMap<String, ProbeEntry>) {
+        let metric = site.locale.load_metric;
+        let measures = |entry: &ProbeEntry| matches!(&entry.config, ProbeConfig::Load(load) if load.measures(metric));
+        let mut measuring = probes.iter().filter(|(_, entry)| measures(entry)).map(|(name, _)| name);
+        let Some(first) = measuring.next() else { return };
+        for second in measuring {
+            let message = format!(
+                "found beside probe.{first}, which measures {metric} too; expected one probe of what site.load_metric names"
+            );
+            self.places.report_at(self.root, Mistake::new(format!("probe.{second}"), message));
+        }
     }
 
     /// Takes from another call, switched on or not, what a call that is to be like it does not say itself.

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use bellwether_agent::{
     Rules,
-    judge::engine::settings::{MetricSettings, Scale, Settings, Worse},
+    judge::engine::settings::Settings,
     replay::{EngineShape, MetricShape, RoomShape, SiteFile, SiteShape},
-    rule::{Book, MetricConfig, Rule},
+    rule::MetricConfig,
 };
-use bellwether_probes::{Family, Metric, Mistake, Unit};
+use bellwether_probes::{Metric, Mistake};
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -33,14 +33,15 @@ fn settings(site: &[Source]) -> Result<Settings, ConfigError> {
     let Some((defaults, site, root)) = merged(&mut places) else {
         return Err(ConfigError::Mistakes(places.into_found()));
     };
-    let (known, metrics) = metrics(&mut places, &defaults, &site);
+    let (rules, metrics) = metrics(&mut places, &defaults, &site);
     let file = SiteFile {
         site: section::<SiteShape>(&mut places, &root, "site"),
         metrics,
         engine: section::<EngineShape>(&mut places, &root, "engine"),
+        own: root.get("rooms").is_none(),
         rooms: rooms(&mut places, &root),
     };
-    match file.settings(known) {
+    match file.settings(rules) {
         Ok(settings) if places.clean() => return Ok(settings),
         Ok(_) => {}
         Err(found) => found.into_iter().for_each(|mistake| places.report_at(&root, mistake)),
@@ -64,12 +65,8 @@ fn rooms(places: &mut Places<'_>, root: &Table<'_>) -> Vec<RoomShape> {
     vec![room]
 }
 
-/// The metrics of bellwether's own, and the shapes of others.
-fn metrics(
-    places: &mut Places<'_>,
-    defaults: &Table<'_>,
-    site: &Table<'_>,
-) -> (Vec<MetricSettings>, BTreeMap<String, MetricShape>) {
+/// Rules of bellwether's own metrics, and the shapes of others.
+fn metrics(places: &mut Places<'_>, defaults: &Table<'_>, site: &Table<'_>) -> (Rules, BTreeMap<String, MetricShape>) {
     let mut others = BTreeMap::new();
     let mut layer = |table: &Table<'_>| {
         let mut own: BTreeMap<Metric, MetricConfig> = BTreeMap::new();
@@ -90,48 +87,5 @@ fn metrics(
         .into_iter()
         .map(|mistake| mistake.below("metrics"))
         .for_each(|mistake: Mistake| places.report_at(site, mistake));
-    let own = Metric::ALL.iter().filter_map(|metric| own(*metric, rules.of(*metric)));
-    (own.collect(), others)
+    (rules, others)
 }
-
-/// How the engine judges a metric of bellwether's own. `None` where no side is worse, or nothing is booked.
-fn own(metric: Metric, rule: Option<&Rule>) -> Option<MetricSettings> {
-    let spec = metric.spec();
-    if rule.is_some_and(|rule| rule.book == Book::None) {
-        return None;
-    }
-    let worse = match spec.worse {
-        bellwether_probes::Worse::Up => Worse::Up,
-        bellwether_probes::Worse::Down => Worse::Down,
-        bellwether_probes::Worse::AwayFromZero => Worse::AwayFromZero,
-        bellwether_probes::Worse::Neither => return None,
-    };
-    let (scale, material) = match rule.map_or(spec.scale, |rule| rule.scale) {
-        bellwether_probes::Scale::Log(factor) => (Scale::Log, factor.ln()),
-        bellwether_probes::Scale::Linear(amount) => (Scale::Linear, amount),
-    };
-    // The wider side of a band that is not even: the engine knows only the distance from zero.
-    let edge = |limit: &bellwether_agent::rule::Limit| match worse {
-        Worse::Up => limit.enter.high,
-        Worse::Down => limit.enter.low,
-        Worse::AwayFromZero => limit.enter.low.abs().max(limit.enter.high.abs()),
-    };
-    let limit = |limit: Option<&bellwether_agent::rule::Limit>| limit.map(edge).filter(|edge| edge.is_finite());
-    Some(MetricSettings {
-        name: spec.name.to_owned(),
-        worse,
-        scale,
-        material,
-        floor: if spec.unit == Unit::Seconds { LEAST_SECONDS } else { LEAST },
-        family: spec.family.name().to_owned(),
-        // What only a full call or a look at the room's sound tells comes each half-hour at most.
-        heavy: matches!(spec.family, Family::Video | Family::Audio | Family::Sync),
-        share: scale == Scale::Linear && spec.family == Family::Net && spec.unit == Unit::Ratio,
-        limit: limit(rule.and_then(|rule| rule.limit.as_ref())),
-        critical_limit: limit(rule.and_then(|rule| rule.critical.as_ref())),
-    })
-}
-
-/// Values below count as this on a log scale: a tenth of a millisecond, and a hundredth of anything else.
-const LEAST_SECONDS: f64 = 1e-4;
-const LEAST: f64 = 0.01;

@@ -241,6 +241,13 @@ impl Keeper {
         probes.filter_map(|probe| self.ahead.remove(probe)).max()
     }
 
+    /// Lessons of this day and the next, begin and end.
+    pub(super) fn lessons_near(&self, now: DateTime<Utc>) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
+        let hours = self.hours.borrow();
+        let Some(calendar) = &hours.calendar else { return Vec::new() };
+        calendar.lessons(now..now + TimeDelta::days(2)).map(|lesson| (lesson.start, lesson.end)).collect()
+    }
+
     /// All of it, as the exporter takes it.
     pub(super) fn exported(&self) -> export::Hours {
         let Hours { calendar, margin, quiet_until, .. } = self.hours.borrow().clone();

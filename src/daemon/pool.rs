@@ -34,7 +34,7 @@ impl Name {
     pub(super) fn of(kind: Kind) -> Self {
         match kind {
             Kind::Media | Kind::Echo => Self::Media,
-            Kind::Resources | Kind::Page | Kind::Versions => Self::Light,
+            Kind::Resources | Kind::Page | Kind::Versions | Kind::Load => Self::Light,
         }
     }
 }

@@ -20,7 +20,7 @@ use data_encoding::BASE32_NOPAD;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_cron_scheduler::JobSchedulerError;
 
-use super::{Daemon, Inputs, Known, Plan, Pool, Surroundings, hours::Keeper, pool, report};
+use super::{Daemon, Inputs, Known, Plan, Pool, Surroundings, hours::Keeper, judge, pool, report};
 use crate::{
     Clock,
     config::{self, ConfigError},
@@ -122,6 +122,8 @@ impl<C: Clock> Daemon<C> {
         let (store, memory) = Store::open(&ledger(&options.state), now, &ledger_id).await?;
         let memory = adopt(&memory, &config.rules, &config.probes.keys().cloned().collect(), now);
 
+        let judge = judge::learned(&store, &config).await?;
+
         let default_folder = bookings_folder(&options.state);
         let channels =
             Arc::new(Channels::new(config.channels.clone(), default_folder.clone(), config.site.locale.language));
@@ -136,6 +138,8 @@ impl<C: Clock> Daemon<C> {
             seen: None,
             config,
             memory,
+            stored_block: judge.block(),
+            judge,
             plan,
             orders,
             commit_failures: 0,

@@ -15,14 +15,16 @@ from daemon import wait_for
 
 # The address of this box in the network of the run, in both families.
 HERE, HERE_6 = "192.0.2.1", "2001:db8::1"
-JANUS, JANUS_WS, WHIP, WHEP, ECHO, TURN, TURNS = 8088, 8188, 7080, 7090, 7100, 3478, 5349
+JANUS, JANUS_WS, JANUS_ADMIN, WHIP, WHEP, ECHO, TURN, TURNS = 8088, 8188, 7088, 7080, 7090, 7100, 3478, 5349
 ROOM, MOUNTPOINT = 1234, 1
 TOKEN = "let-me-see"
+JANUS_SECRET = "let-me-count"
 TURN_USER, TURN_PASSWORD = "bellwether", "let-me-through"
 
 JANUS_CONFIG = {
     "janus.jcfg": """
 general: {{
+    admin_secret = "{secret}"
     configs_folder = "{folder}"
     plugins_folder = "{folder}/plugins"
     transports_folder = "{folder}/transports"
@@ -31,7 +33,10 @@ general: {{
 }}
 media: {{ ipv6 = true }}
 """,
-    "janus.transport.http.jcfg": 'general: {{ base_path = "/janus", http = true, port = {http} }}',
+    "janus.transport.http.jcfg": """
+general: {{ base_path = "/janus", http = true, port = {http} }}
+admin: {{ admin_base_path = "/admin", admin_http = true, admin_port = {admin} }}
+""",
     "janus.transport.websockets.jcfg": "general: {{ ws = true, ws_port = {ws} }}",
     "janus.plugin.echotest.jcfg": "general: {{ }}",
     "janus.plugin.videoroom.jcfg": """
@@ -102,7 +107,8 @@ def janus(folder):
         for name in names:
             found = next(pathlib.Path("/usr/lib").glob(f"*/janus/{part}/{name}"))
             (folder / part / name).symlink_to(found)
-    values = {"folder": folder, "http": JANUS, "ws": JANUS_WS, "room": ROOM, "mountpoint": MOUNTPOINT}
+    values = {"folder": folder, "http": JANUS, "ws": JANUS_WS, "admin": JANUS_ADMIN, "secret": JANUS_SECRET,
+              "room": ROOM, "mountpoint": MOUNTPOINT}
     for name, text in JANUS_CONFIG.items():
         (folder / name).write_text(text.format(**values))
     command = ["janus", "-F", folder, "-C", folder / "janus.jcfg", "--disable-colors"]

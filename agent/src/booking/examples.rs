@@ -64,6 +64,7 @@ pub(crate) fn full() -> Booking {
         bad: 3,
         of: 4,
         echo: None,
+        shift: None,
     };
     let change = |component: &str, old: &str, new: &str, time| VersionChange {
         component: component.into(),
@@ -87,6 +88,7 @@ pub(crate) fn full() -> Booking {
         updated_at: opened_at,
         recovered_at: None,
         lesson_at_risk: None,
+        judgement: None,
         school: School {
             name: "示范小学".into(),
             campus: "东校区".into(),

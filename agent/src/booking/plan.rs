@@ -145,18 +145,22 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Plans for one incident; says whether it stays.
     fn fault(&mut self, incident: &Incident, severity: Severity) -> bool {
-        let old = self.find(Kind::Fault, &incident.scope, incident.family, incident.cause);
-        let mut booking = old.clone().unwrap_or_else(|| {
-            self.new_booking(Kind::Fault, &incident.scope, incident.family, incident.cause, severity)
-        });
+        let kind = if incident.cause == Cause::Load { Kind::Capacity } else { Kind::Fault };
+        let old = self.find(kind, &incident.scope, incident.family, incident.cause);
+        let mut booking = old
+            .clone()
+            .unwrap_or_else(|| self.new_booking(kind, &incident.scope, incident.family, incident.cause, severity));
         booking.severity = booking.severity.max(severity);
         booking.recovered_at = incident.recovered_at;
         booking.lesson_at_risk = incident.lesson_at_risk;
+        booking.judgement = incident.judgement.clone();
         booking.evidence = incident.evidence.clone();
         booking.changes = self.memory.changes.iter().rev().cloned().collect();
         self.describe(&mut booking);
         let gone = |at| self.now.signed_duration_since(at).to_std().is_ok_and(|time| time >= WITHDRAW_AFTER);
-        if incident.recovered_at.is_some_and(gone) {
+        // What is booked elsewhere now need not be waited for.
+        let superseded = incident.judgement.as_ref().is_some_and(|judgement| judgement.superseded);
+        if incident.recovered_at.is_some_and(|at| superseded || gone(at)) {
             self.withdraw(booking);
             return false;
         }
@@ -202,6 +206,7 @@ impl Planner<'_> {
             updated_at: self.now,
             recovered_at: None,
             lesson_at_risk: None,
+            judgement: None,
             school: self.site.school.clone(),
             room: self.site.room.clone(),
             vendor: self.site.vendor.clone(),
@@ -246,7 +251,7 @@ impl Planner<'_> {
                 !(school.contact.phone.trim().is_empty() && school.contact.email.trim().is_empty()),
             ),
             ("versions", !booking.versions.is_empty()),
-            ("evidence", booking.kind != Kind::Fault || !booking.evidence.is_empty()),
+            ("evidence", booking.kind == Kind::UpgradeCheck || !booking.evidence.is_empty()),
             ("channel", self.channels.names().next().is_some()),
         ];
         booking.missing = needed.iter().filter(|(_, there)| !there).map(|(path, _)| (*path).to_owned()).collect();

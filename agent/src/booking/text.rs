@@ -4,6 +4,7 @@
 //! made up; what a complete booking would need and this one has not is named in the first lines.
 
 mod echo;
+mod judged;
 mod words;
 
 use std::fmt::Write as _;
@@ -52,7 +53,7 @@ impl Writer<'_> {
     fn subject(&self) -> String {
         let (booking, words) = (self.booking, self.words);
         let about = match booking.kind {
-            Kind::Fault => words.family(booking.family).to_owned(),
+            Kind::Fault | Kind::Capacity => words.family(booking.family).to_owned(),
             Kind::UpgradeCheck => booking.scope.clone(),
         };
         let place = joined([&booking.school.name[..], &booking.room.name], " ");
@@ -105,6 +106,13 @@ impl Writer<'_> {
         }
         out.field(words.usage, &booking.room.usage);
         out.list(words.evidence, booking.evidence.iter().map(|evidence| self.evidence(evidence)));
+        if let Some(judgement) = &booking.judgement {
+            out.list(words.not, judged::not(judgement, words).into_iter());
+            out.field(words.again, &judged::again(judgement, words));
+            if booking.evidence.iter().any(|evidence| evidence.shift.as_ref().is_some_and(|shift| shift.on)) {
+                out.field(words.clears, judged::clears(words));
+            }
+        }
         out.list(words.changes, booking.changes.iter().map(|change| self.change(change)));
         out.field(words.metrics, &self.metrics());
         out.field(words.hardware, &booking.room.hardware);
@@ -134,9 +142,9 @@ impl Writer<'_> {
     fn request(&self) -> String {
         let (booking, words) = (self.booking, self.words);
         match booking.kind {
-            Kind::Fault => {
+            Kind::Fault | Kind::Capacity => {
                 let since = booking.evidence.iter().map(|evidence| evidence.since).min();
-                let beyond = booking.evidence.iter().filter(|evidence| evidence.level > Level::Pass).count();
+                let beyond = booking.evidence.iter().filter(|evidence| evidence.is_bad()).count();
                 let request = words.fault_request(
                     booking.family,
                     booking.cause,
@@ -157,14 +165,21 @@ impl Writer<'_> {
         let labels = evidence.labels.iter().map(|(label, value)| format!("{}={value}", label.name()));
         let series = std::iter::once(evidence.probe.clone()).chain(labels).collect::<Vec<_>>().join(" ");
         let show = |value| spec.unit.show(value);
-        let parts = [
-            words.now(&show(evidence.value)),
-            words.worst(&show(evidence.worst)),
-            words.limit(&show(evidence.limit)),
-            words.level(evidence.level).to_owned(),
-            words.since(&self.instant(evidence.since)),
-            words.runs(evidence.bad, evidence.of),
-        ];
+        let shift = evidence.shift.iter().flat_map(|shift| judged::shift(shift, show, words));
+        let parts: Vec<String> = if evidence.shift.is_some() && evidence.level == Level::Pass {
+            let since = words.since(&self.instant(evidence.since));
+            shift.chain([words.worst(&show(evidence.worst)), since]).collect()
+        } else {
+            let limits = [
+                words.now(&show(evidence.value)),
+                words.worst(&show(evidence.worst)),
+                words.limit(&show(evidence.limit)),
+                words.level(evidence.level).to_owned(),
+                words.since(&self.instant(evidence.since)),
+                words.runs(evidence.bad, evidence.of),
+            ];
+            limits.into_iter().chain(shift).collect()
+        };
         let title = words.title(spec);
         format!("{title} [{} {series}]{}{}", spec.name, words.colon, parts.join(words.comma))
     }

@@ -15,32 +15,48 @@
 //! number or does I/O. The same input gives the same bookings, also when the state was stored and
 //! read again in between.
 
+mod advice;
+mod blame;
+mod book;
 pub mod case;
+pub mod clock;
 mod critical;
 mod decide;
+mod doubt;
 mod evidence;
-mod explain;
+pub mod explain;
+pub mod finding;
 mod healthy;
+pub mod labels;
 mod level;
 mod load;
 pub mod local;
+pub mod own;
 mod ring;
 mod rollout;
+mod runs;
 mod series;
 pub mod settings;
+pub mod sizing;
 pub mod state;
 mod statistics;
+mod stored;
 mod text;
 pub mod timetable;
+#[cfg(test)]
+mod worlds;
 
 use case::Action;
 use healthy::{Cell, Lesson, Workshop, people_bin};
 use local::{BLOCK_MS, DAY_BLOCKS, Local, block_of, start_of};
 use ring::KEPT;
-use series::{Series, Shared};
+use series::Series;
 use settings::{MetricSettings, Settings, Site};
 use state::{Building, FORMAT, Measure, Room, Service, State};
+pub use stored::StateError;
 use timetable::Span;
+
+use crate::rule::Rule;
 
 /// The most measures that are told apart.
 const MOST_MEASURES: usize = 512;
@@ -62,23 +78,8 @@ pub struct Engine {
     actions: Vec<Action>,
     workshop: Workshop,
     suspect: bool,
-}
-
-/// Stored state that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    /// It cannot be read.
-    #[error("the state cannot be read: {0}")]
-    Torn(String),
-    /// It is of another version.
-    #[error("the state has format {0}, this program reads {FORMAT}")]
-    Format(u32),
-    /// It is of other rooms.
-    #[error("the state is of other rooms, services or buildings than the site file names")]
-    OtherSite,
-    /// It contradicts itself.
-    #[error("the state contradicts itself")]
-    Unsound,
+    /// Limits by runs, by measure.
+    rules: Vec<Option<Rule>>,
 }
 
 impl Engine {
@@ -102,48 +103,15 @@ impl Engine {
                 .collect(),
             ..State::default()
         };
-        Self { settings, site, state, actions: Vec::new(), workshop: Workshop::default(), suspect: false }
-    }
-
-    /// An engine that goes on from stored state.
-    pub fn restore(settings: Settings, stored: &[u8]) -> Result<Self, StateError> {
-        #[derive(serde::Deserialize)]
-        struct Format {
-            format: u32,
+        Self {
+            settings,
+            site,
+            state,
+            actions: Vec::new(),
+            workshop: Workshop::default(),
+            suspect: false,
+            rules: Vec::new(),
         }
-        let format: Format = serde_json::from_slice(stored).map_err(|error| StateError::Torn(error.to_string()))?;
-        if format.format != FORMAT {
-            return Err(StateError::Format(format.format));
-        }
-        let mut state: State = serde_json::from_slice(stored).map_err(|error| StateError::Torn(error.to_string()))?;
-        let new = Self::new(settings);
-        let same = state.rooms.iter().map(|room| &room.id).eq(new.state.rooms.iter().map(|room| &room.id))
-            && state.services.iter().map(|group| &group.id).eq(new.state.services.iter().map(|group| &group.id))
-            && state.buildings.iter().map(|group| (&group.id, &group.service)).eq(new
-                .state
-                .buildings
-                .iter()
-                .map(|group| (&group.id, &group.service)));
-        if !same {
-            return Err(StateError::OtherSite);
-        }
-        // Metrics are found again by their names; a metric that is judged no longer loses its series.
-        let mut lost = Vec::new();
-        for (at, measure) in state.measures.iter_mut().enumerate() {
-            match new.settings.metrics.binary_search_by(|metric| metric.name.as_str().cmp(&measure.metric)) {
-                Ok(settings) => measure.settings = settings,
-                Err(_) => lost.push(at),
-            }
-        }
-        if !is_sound(&state, lost.is_empty()) {
-            return Err(StateError::Unsound);
-        }
-        Ok(Self { state, ..new })
-    }
-
-    /// The state as it is stored.
-    pub fn stored(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.state).unwrap_or_default()
     }
 
     /// What it was told.
@@ -164,6 +132,11 @@ impl Engine {
     /// Place of a metric with its other labels; `None` if it is not judged, or there are too many.
     pub fn measure(&mut self, metric: &str, labels: &str) -> Option<usize> {
         let settings = self.settings.metrics.binary_search_by(|known| known.name.as_str().cmp(metric)).ok()?;
+        if let Some(judged) = self.settings.metrics[settings].stat
+            && !labels.split(',').any(|label| label.strip_prefix("stat=") == Some(judged))
+        {
+            return None;
+        }
         let known = self.state.measures.iter().position(|known| known.metric == metric && known.labels == labels);
         if known.is_some() {
             return known;
@@ -172,6 +145,7 @@ impl Engine {
             return None;
         }
         self.state.measures.push(Measure { metric: metric.to_owned(), labels: labels.to_owned(), settings });
+        self.rules.push(self.rule_of(self.state.measures.len() - 1));
         Some(self.state.measures.len() - 1)
     }
 
@@ -249,6 +223,21 @@ impl Engine {
         new
     }
 
+    /// Takes in the typical value that was kept of the half-hour that begins at `at`, in place of its samples;
+    /// time has to be advanced to it before. False if it was there before.
+    pub fn block(&mut self, at: i64, room: usize, measure: usize, value: f64) -> bool {
+        let Some(block) = self.state.block else { return false };
+        let settings = &self.settings.metrics[self.state.measures[measure].settings];
+        let Some(transformed) = settings.transformed(value) else { return false };
+        let heavy = settings.heavy;
+        let muted = self.heard(at, room);
+        let series = &mut self.state.rooms[room].series;
+        if series.len() <= measure {
+            series.resize_with(measure + 1, || None);
+        }
+        muted || series[measure].get_or_insert_with(Box::<Series>::default).put(at, block, transformed, heavy)
+    }
+
     /// Takes in how many people are in a room.
     pub fn people(&mut self, at: i64, room: usize, count: f64) {
         self.heard(at, room);
@@ -268,6 +257,11 @@ impl Engine {
     /// Place of a service.
     pub fn service(&self, id: &str) -> Option<usize> {
         self.site.services.iter().position(|group| group.id == id)
+    }
+
+    /// Place of the service of a room.
+    pub fn service_of(&self, room: usize) -> usize {
+        self.site.service_of[room]
     }
 
     /// Takes in a lesson of a room.
@@ -333,6 +327,7 @@ impl Engine {
 
     /// Learns from the last four weeks, and forgets what is past.
     fn end_day(&mut self, block: i64, local: Local) {
+        self.judge_sizes(block, local);
         let tuning = &self.settings.tuning;
         let learned = block - self.state.first + 1 >= tuning.learning_days * DAY_BLOCKS - 4;
         let seen_after = tuning.load_is_seen_after.clamp(1, 28) as usize;
@@ -417,44 +412,4 @@ fn remember(changes: &mut Vec<(String, String, i64)>, component: &str, version: 
         changes.remove(0);
     }
     changes.push((component.to_owned(), version.to_owned(), at));
-}
-
-/// Whether stored state holds together: every place that it names is there.
-fn is_sound(state: &State, all_known: bool) -> bool {
-    let (rooms, measures) = (state.rooms.len(), state.measures.len());
-    let of_room = |room: &Room| {
-        room.series.len() <= measures && room.series.iter().flatten().all(|series| series.healthy.is_sound())
-    };
-    let shared = |shared: &[Shared]| shared.len() <= measures;
-    let places = state.cases.iter().all(|case| {
-        case.rooms.iter().all(|room| *room < rooms) && case.measures.iter().all(|measure| *measure < measures)
-    }) && state.rollouts.iter().all(|rollout| {
-        rollout.service < state.services.len()
-            && rollout.rooms.keys().all(|room| *room < rooms)
-            && rollout.covered.iter().all(|(room, measure)| *room < rooms && *measure < measures)
-    });
-    let alarm = |alarm: &state::Alarm| {
-        alarm.measure.is_none_or(|measure| measure < measures)
-            && match alarm.whose {
-                state::Whose::Room(room) => room < rooms,
-                state::Whose::Building(at) => at < state.buildings.len(),
-                state::Whose::Service(at) => at < state.services.len(),
-            }
-    };
-    let alarms = state.alarms.iter().all(alarm)
-        && state.waiting.iter().all(|waiting| alarm(&waiting.alarm))
-        && state.cases.iter().flat_map(|case| &case.alarms).all(alarm);
-    let scope = |case: &case::Case| match &case.scope {
-        case::Scope::Room(room) => *room < rooms,
-        case::Scope::Building(at) => *at < state.buildings.len(),
-        case::Scope::Service(at) | case::Scope::Version(_, _, at) => *at < state.services.len(),
-    };
-    all_known
-        && measures <= MOST_MEASURES
-        && state.rooms.iter().all(of_room)
-        && state.services.iter().all(|service| service.load.is_sound() && shared(&service.shared))
-        && state.buildings.iter().all(|building| shared(&building.shared))
-        && places
-        && alarms
-        && state.cases.iter().all(scope)
 }

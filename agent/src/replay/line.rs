@@ -47,6 +47,24 @@ pub struct Line<'a> {
 pub enum Item<'a> {
     /// Values by metric; `None` if one was not obtained.
     Values(Vec<(Cow<'a, str>, Option<f64>)>),
+    /// A value of low confidence, with the interval in which it is taken to be.
+    Unsure {
+        /// The metric.
+        metric: Cow<'a, str>,
+        /// The value.
+        value: f64,
+        /// Its interval.
+        interval: (f64, f64),
+    },
+    /// What was kept of the values of a length of time that begins then.
+    Block {
+        /// The metric.
+        metric: Cow<'a, str>,
+        /// Their typical value; `None` if they were too few to be judged.
+        value: Option<f64>,
+        /// How long, in seconds.
+        seconds: i64,
+    },
     /// A component has another version.
     Version {
         /// The new version.
@@ -130,6 +148,10 @@ struct Fields<'a> {
     time: Option<i64>,
     metric: Option<Cow<'a, str>>,
     value: Option<Field<'a>>,
+    validity: Option<Cow<'a, str>>,
+    low: Option<f64>,
+    high: Option<f64>,
+    block: Option<f64>,
     values: Option<Vec<(Cow<'a, str>, Option<f64>)>>,
     labels: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     event: Option<Cow<'a, str>>,
@@ -143,6 +165,9 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn line(self) -> Result<Line<'a>, Malformed> {
         let at = self.time.ok_or(Malformed::Time)?;
+        // What was measured and must not be judged is no value.
+        let value = self.value.as_ref().and_then(Field::number);
+        let value = value.filter(|_| self.validity.as_deref() != Some("inconclusive"));
         let item = match (self.event.as_deref(), self.values, self.metric) {
             (Some("version_change"), ..) => Item::Version { to: self.to.ok_or(Malformed::Event("`to`"))? },
             (Some("lesson"), ..) => Item::Lesson {
@@ -155,7 +180,18 @@ impl<'a> Fields<'a> {
             },
             (Some(_), ..) => Item::Other,
             (None, Some(values), _) => Item::Values(values),
-            (None, None, Some(metric)) => Item::Values(vec![(metric, self.value.as_ref().and_then(Field::number))]),
+            (None, None, Some(metric)) => match self.block {
+                None if self.validity.as_deref() == Some("low_confidence") && value.is_some() => {
+                    let value = value.unwrap_or_default();
+                    let interval = (self.low.unwrap_or(value).min(value), self.high.unwrap_or(value).max(value));
+                    Item::Unsure { metric, value, interval }
+                }
+                None => Item::Values(vec![(metric, value)]),
+                Some(seconds) => {
+                    let value = value.filter(|_| self.validity.as_deref() != Some("low_confidence"));
+                    Item::Block { metric, value, seconds: seconds as i64 }
+                }
+            },
             (None, None, None) => return Err(Malformed::Nothing),
         };
         Ok(Line { at, labels: self.labels, item })
@@ -166,6 +202,10 @@ impl<'a> Fields<'a> {
             "ts" => self.time = field.time(),
             "metric" => self.metric = field.text(),
             "value" => self.value = Some(field),
+            "validity" => self.validity = field.text(),
+            "low" => self.low = field.number(),
+            "high" => self.high = field.number(),
+            "block_s" => self.block = field.number(),
             "event" => self.event = field.text(),
             "to" => self.to = field.text(),
             "start" => self.start = field.time(),

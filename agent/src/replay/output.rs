@@ -8,13 +8,19 @@ use serde_json::json;
 
 use crate::judge::engine::{
     Engine,
-    case::{Action, Change, RuledOut, Size, Verb},
+    case::{Action, Change, Size, Verb},
 };
 
 #[derive(Serialize)]
 struct Scope<'a> {
     r#type: &'a str,
     id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Not<'a> {
+    cause: &'a str,
+    because: &'a str,
 }
 
 #[derive(Serialize)]
@@ -36,8 +42,8 @@ struct Record<'a> {
     evidence: &'a [Size],
     #[serde(skip_serializing_if = "<[Change]>::is_empty")]
     changed_before: &'a [Change],
-    #[serde(skip_serializing_if = "<[RuledOut]>::is_empty")]
-    ruled_out: &'a [RuledOut],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ruled_out: Vec<Not<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peers: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +74,7 @@ pub fn write(out: &mut impl io::Write, action: &Action) -> io::Result<()> {
         onset: action.onset.map(instant),
         evidence: &action.evidence,
         changed_before: &action.changed_before,
-        ruled_out: &action.ruled_out,
+        ruled_out: action.ruled_out.iter().map(|not| Not { cause: &not.cause, because: &not.because }).collect(),
         peers: action.peers.map(|peers| if peers == 0 { json!("none") } else { json!(peers) }),
         subset: (!action.hardware.is_empty()).then(|| json!({ "hardware": action.hardware.join("/") })),
         reason: action.reason.as_deref(),

@@ -11,10 +11,12 @@ use super::{
     order::{Ordered, Place},
     output,
 };
-use crate::judge::engine::{Engine, StateError, case::Action, settings::Settings, timetable::Span};
+use crate::judge::engine::{Engine, StateError, case::Action, labels, settings::Settings, timetable::Span};
 
 /// The longest line that is read, in bytes.
-const LONGEST_LINE: usize = 1 << 20;
+pub const LONGEST_LINE: usize = 1 << 20;
+/// Length of the blocks of the engine, in seconds.
+const HALF_HOUR: i64 = 1800;
 /// Name of the metric that tells whether a probe came through.
 const PROBE_OK: &str = "probe_ok";
 /// Name of the metric that, with a room, counts its people.
@@ -58,6 +60,7 @@ impl AddAssign for Summary {
 #[derive(Clone, Debug, PartialEq)]
 enum Entry {
     Value { room: u32, measure: u32, value: f64 },
+    Block { room: u32, measure: u32, value: f64 },
     Probe { room: u32, ok: bool },
     People { room: u32, count: f64 },
     Load { service: u32, value: f64 },
@@ -71,12 +74,14 @@ enum Rare {
     ServiceVersion { service: usize, component: String, to: String },
     Lesson { room: usize, lesson: Span },
     Maintenance { action: String, booking: String },
+    Unsure { room: usize, measure: usize, value: f64, interval: (f64, f64) },
 }
 
 /// What a metric of a line is.
 #[derive(Clone, Copy, Debug)]
 enum Meaning {
     Measure(u32),
+    Load,
     Probe,
     People,
     Unknown,
@@ -154,6 +159,8 @@ impl Replay {
         }
         match &line.item {
             Item::Values(values) => self.values(line, place, values),
+            Item::Unsure { metric, value, interval } => self.unsure(line, place, metric, *value, *interval),
+            Item::Block { metric, value, seconds } => self.block(line, place, metric, *value, *seconds),
             Item::Version { to } => self.version(line, place, to),
             Item::Lesson { start, end } => match (self.room(line), Span::new(*start, *end)) {
                 (Some(room), Some(lesson)) => {
@@ -222,6 +229,7 @@ impl Replay {
             let entry = match (room, service) {
                 (None, Some(service)) if known && **metric == *self.load_metric => Entry::Load { service, value },
                 (Some(room), _) => match self.meaning(metric, &others) {
+                    Meaning::Load => Entry::Load { service: self.engine.service_of(room as usize) as u32, value },
                     Meaning::Measure(measure) => Entry::Value { room, measure, value },
                     Meaning::Probe => Entry::Probe { room, ok: value > 0.5 },
                     Meaning::People => Entry::People { room, count: value },
@@ -243,6 +251,41 @@ impl Replay {
         }
     }
 
+    fn unsure(&mut self, line: &Line<'_>, place: Place, metric: &str, value: f64, interval: (f64, f64)) {
+        match (self.room(line), self.meaning(metric, &others(line))) {
+            (Some(room), Meaning::Measure(measure)) => {
+                self.summary.values += 1;
+                let (room, measure) = (room as usize, measure as usize);
+                self.rare(line.at, place, Rare::Unsure { room, measure, value, interval });
+            }
+            // Counted as any other value is.
+            _ => self.values(line, place, &[(metric.into(), Some(value))]),
+        }
+    }
+
+    /// A half-hour whose samples are gone. Other lengths of time, and whether probes came through, tell
+    /// nothing that could be judged.
+    fn block(&mut self, line: &Line<'_>, place: Place, metric: &str, value: Option<f64>, seconds: i64) {
+        self.summary.values += 1;
+        let Some(room) = self.room(line) else {
+            self.summary.unknown_rooms += 1;
+            return;
+        };
+        let (Some(value), true) = (value, seconds == HALF_HOUR) else {
+            self.summary.absent += 1;
+            return;
+        };
+        match self.meaning(metric, &others(line)) {
+            Meaning::Measure(measure) => self.ordered.put(line.at, place, Entry::Block { room, measure, value }),
+            Meaning::Load => {
+                let service = self.engine.service_of(room as usize) as u32;
+                self.ordered.put(line.at, place, Entry::Load { service, value });
+            }
+            Meaning::Probe | Meaning::People => self.summary.absent += 1,
+            Meaning::Unknown => self.summary.unknown_metrics += 1,
+        }
+    }
+
     fn meaning(&mut self, metric: &str, others: &str) -> Meaning {
         if others.is_empty()
             && let Some(meaning) = self.meanings.get(metric)
@@ -251,6 +294,8 @@ impl Replay {
         }
         let meaning = match self.engine.measure(metric, others) {
             Some(measure) => Meaning::Measure(measure as u32),
+            // A box tells the load of its media server as one of its own readings.
+            None if self.engine.settings().own && *metric == *self.load_metric => Meaning::Load,
             None if metric == PROBE_OK => Meaning::Probe,
             None if metric == PEOPLE => Meaning::People,
             None => Meaning::Unknown,
@@ -261,11 +306,22 @@ impl Replay {
         meaning
     }
 
+    fn value(&mut self, at: i64, room: usize, measure: usize, value: f64, interval: (f64, f64)) {
+        if self.engine.sample(at, room, measure, value) {
+            self.engine.run(at, room, measure, interval);
+        } else {
+            self.summary.twice += 1;
+        }
+    }
+
     fn apply(&mut self, at: i64, entry: Entry) {
         self.engine.advance(at);
         match entry {
             Entry::Value { room, measure, value } => {
-                if !self.engine.sample(at, room as usize, measure as usize, value) {
+                self.value(at, room as usize, measure as usize, value, (value, value));
+            }
+            Entry::Block { room, measure, value } => {
+                if !self.engine.block(at, room as usize, measure as usize, value) {
                     self.summary.twice += 1;
                 }
             }
@@ -273,6 +329,7 @@ impl Replay {
             Entry::People { room, count } => self.engine.people(at, room as usize, count),
             Entry::Load { service, value } => self.engine.load(service as usize, value),
             Entry::Rare(rare) => match *rare {
+                Rare::Unsure { room, measure, value, interval } => self.value(at, room, measure, value, interval),
                 Rare::RoomVersion { room, component, to } => self.engine.room_upgraded(at, room, &component, &to),
                 Rare::ServiceVersion { service, component, to } => {
                     self.engine.service_upgraded(at, service, &component, &to);
@@ -295,10 +352,7 @@ fn others(line: &Line<'_>) -> String {
     if !line.labels.iter().any(|(name, _)| other(name)) {
         return String::new();
     }
-    let mut labels: Vec<String> =
-        line.labels.iter().filter(|(name, _)| other(name)).map(|(name, value)| format!("{name}={value}")).collect();
-    labels.sort_unstable();
-    labels.join(",")
+    labels::text(line.labels.iter().filter(|(name, _)| other(name)).map(|(name, value)| (&**name, &**value)))
 }
 
 /// How a run ended.
@@ -353,7 +407,10 @@ pub fn read(
 }
 
 /// Reads a line of bounded length into `bytes`; of a longer one, the rest is skipped. The length of it.
-fn read_line(reader: &mut impl BufRead, bytes: &mut Vec<u8>) -> io::Result<usize> {
+///
+/// # Errors
+/// The input cannot be read.
+pub fn read_line(reader: &mut (impl BufRead + ?Sized), bytes: &mut Vec<u8>) -> io::Result<usize> {
     let mut length = 0;
     loop {
         let buffer = reader.fill_buf()?;

@@ -3,11 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_probes::Mistake;
+use bellwether_probes::{Metric, Mistake};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
-use crate::judge::engine::settings::{MetricSettings, RoomSettings, Scale, Settings, Tuning, Worse};
+use crate::{
+    judge::engine::{
+        own,
+        settings::{MetricSettings, Part, Role, RoomSettings, Scale, Settings, Tuning, Worse},
+    },
+    rule::Rules,
+};
 
 /// What the file says, table by table. Keys that are not for a replay are not looked at.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -19,8 +25,11 @@ pub struct SiteFile {
     pub metrics: BTreeMap<String, MetricShape>,
     /// `[engine]`.
     pub engine: EngineShape,
-    /// `[[rooms]]`.
+    /// `[[rooms]]`, or `[room]`.
     pub rooms: Vec<RoomShape>,
+    /// Whether it is the config of a box, of its own room.
+    #[serde(skip)]
+    pub own: bool,
 }
 
 /// `[site]`, as it is written.
@@ -46,6 +55,10 @@ pub struct MetricShape {
     block: Option<String>,
     limit: Option<LimitShape>,
     critical_limit: Option<LimitShape>,
+    /// `cpu` or `memory`: what advice on the size of a box rests on.
+    role: Option<String>,
+    /// The value at full use of that part; 100 if the name ends in `_pct` or `_percent`, else 1.
+    full: Option<f64>,
 }
 
 /// A limit, in the metric's own unit.
@@ -90,6 +103,7 @@ pub struct RoomShape {
     building: String,
     service: String,
     hardware: String,
+    cores: Option<u32>,
 }
 
 /// The least value on a log scale, unless the file says otherwise.
@@ -122,8 +136,9 @@ impl EngineShape {
 }
 
 impl SiteFile {
-    /// Checks the file; `known` are metrics that need not be described. All mistakes at once.
-    pub fn settings(&self, known: Vec<MetricSettings>) -> Result<Settings, Vec<Mistake>> {
+    /// Checks the file; `rules` are those of bellwether's own metrics, which need not be described. All
+    /// mistakes at once.
+    pub fn settings(&self, rules: Rules) -> Result<Settings, Vec<Mistake>> {
         let mut mistakes = Vec::new();
         let name = self.site.timezone.as_deref().unwrap_or("UTC");
         let zone: Tz = name.parse().unwrap_or_else(|_| {
@@ -131,12 +146,12 @@ impl SiteFile {
             mistakes.push(Mistake::new("site.timezone", message));
             Tz::UTC
         });
-        let mut metrics = known;
+        let mut metrics = own::metrics(&rules);
         metrics.extend(self.metrics.iter().map(|(name, shape)| shape.check(name, &mut mistakes)));
         metrics.sort_by(|a, b| a.name.cmp(&b.name));
         let mut rooms: Vec<RoomSettings> = Vec::new();
         let mut names = BTreeSet::new();
-        for (at, RoomShape { id, building, service, hardware }) in self.rooms.iter().enumerate() {
+        for (at, RoomShape { id, building, service, hardware, cores }) in self.rooms.iter().enumerate() {
             if id.is_empty() {
                 mistakes.push(Mistake::new(format!("rooms[{at}].id"), "found none, expected the room's name"));
             } else if !names.insert(id) {
@@ -145,8 +160,8 @@ impl SiteFile {
                     format!("found {id:?} a second time, expected once"),
                 ));
             }
-            let (id, building) = (id.clone(), building.clone());
-            rooms.push(RoomSettings { id, building, service: service.clone(), hardware: hardware.clone() });
+            let (id, building, cores) = (id.clone(), building.clone(), cores.filter(|cores| *cores > 0));
+            rooms.push(RoomSettings { id, building, service: service.clone(), hardware: hardware.clone(), cores });
         }
         if rooms.len() > MOST_ROOMS {
             mistakes.push(Mistake::new("rooms", format!("found {}, expected at most {MOST_ROOMS}", rooms.len())));
@@ -156,8 +171,8 @@ impl SiteFile {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let load_metric = self.site.load_metric.clone().unwrap_or_else(|| "users".to_owned());
-        Ok(Settings { zone, load_metric, metrics, rooms, tuning })
+        let load_metric = self.site.load_metric.clone().unwrap_or_else(|| Metric::ServiceUsers.name().to_owned());
+        Ok(Settings { zone, load_metric, metrics, rooms, tuning, own: self.own, rules })
     }
 }
 
@@ -220,7 +235,35 @@ impl MetricShape {
         };
         let limit = self.limit.as_ref().and_then(LimitShape::value);
         let critical_limit = self.critical_limit.as_ref().and_then(LimitShape::value);
-        let name = name.to_owned();
-        MetricSettings { name, worse, scale, material, floor, family, heavy: self.heavy, share, limit, critical_limit }
+        let full = if name.ends_with("_pct") || name.ends_with("_percent") { 100.0 } else { 1.0 };
+        let full = self.full.unwrap_or(full);
+        if !(full > 0.0 && full.is_finite()) {
+            wrong("full", Some(&full.to_string()), "a number above 0");
+        }
+        let role = match self.role.as_deref() {
+            None => Role::of(name),
+            Some("cpu") => Some(Role { part: Part::Processor, full }),
+            Some("memory") => Some(Role { part: Part::Memory, full }),
+            Some(other) => {
+                wrong("role", Some(other), "\"cpu\" or \"memory\"");
+                None
+            }
+        };
+        let (name, heavy, unit, stat) = (name.to_owned(), self.heavy, None, None);
+        MetricSettings {
+            name,
+            worse,
+            scale,
+            material,
+            floor,
+            family,
+            heavy,
+            share,
+            unit,
+            stat,
+            limit,
+            critical_limit,
+            role,
+        }
     }
 }

@@ -4,7 +4,13 @@
 use std::fmt::Write as _;
 
 use super::{Replay, SiteFile, parse, read};
-use crate::judge::engine::{case::Action, settings::Settings};
+use crate::{
+    judge::engine::{
+        case::{Action, Verb},
+        settings::Settings,
+    },
+    rule::Rules,
+};
 
 const START: i64 = 1_756_684_800; // Monday, 2025-09-01
 const ROOMS: usize = 12;
@@ -52,7 +58,7 @@ impl World {
             "rooms": rooms.collect::<Vec<_>>(),
         }))
         .expect("a site file");
-        site.settings(Vec::new()).expect("no mistakes")
+        site.settings(Rules::default()).expect("no mistakes")
     }
 
     /// The history, a line for each entry.
@@ -297,4 +303,141 @@ fn unusual_values_are_read() {
     {
         assert!(line(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn what_must_not_be_judged_is_no_value_and_a_half_hour_is_told_apart() {
+    use super::Item;
+    let item = |rest: &str| {
+        let text = format!(r#"{{"ts":{START},"metric":"rtt_ms","value":20,"low":19,"high":null{rest}}}"#);
+        match parse(text.as_bytes()).expect("a line").item {
+            Item::Values(values) => (None, values[0].1),
+            Item::Block { value, seconds, .. } => (Some(seconds), value),
+            // What has no upper end has its own value for one.
+            Item::Unsure { value, interval: (19.0, 20.0), .. } => (None, Some(value)),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(item(r#","validity":"ok""#), (None, Some(20.0)));
+    assert_eq!(item(r#","validity":"low_confidence""#), (None, Some(20.0)));
+    assert_eq!(item(r#","validity":"inconclusive""#), (None, None));
+    // Also on the slow way, that of a number with an exponent.
+    assert_eq!(item(r#","validity":"inconclusive","n":1e3"#), (None, None));
+    assert_eq!(item(r#","validity":"ok","block_s":1800"#), (Some(1800), Some(20.0)));
+    assert_eq!(item(r#","validity":"low_confidence","block_s":1800"#), (Some(1800), None));
+}
+
+#[test]
+fn a_half_hour_counts_as_its_samples_did() {
+    let world = World::new();
+    let samples = |value: f64, at: i64| {
+        (0..6).map(move |n| {
+            format!(r#"{{"ts":{},"labels":{{"room":"r00"}},"values":{{"rtt_ms":{value}}}}}"#, at + n * 300)
+        })
+    };
+    let block = |value: f64, at: i64| {
+        format!(r#"{{"ts":{at},"metric":"rtt_ms","labels":{{"room":"r00"}},"value":{value},"n":6,"block_s":1800}}"#)
+    };
+    // The state after two days of which the second day is one or the other: all but the samples themselves.
+    let values = |kept: bool| {
+        let mut text = String::new();
+        for half in 0..96 {
+            let (value, at) = (20.0 + (half % 7) as f64, START + half * 1800);
+            if kept && half < 48 {
+                text += &(block(value, at) + "\n");
+            } else {
+                samples(value, at).for_each(|line| text += &(line + "\n"));
+            }
+        }
+        let mut replay = Replay::new(world.settings());
+        read(&mut text.as_bytes(), &mut replay, (None, None), false, |_, _| Ok(())).expect("good lines");
+        replay.finish();
+        assert_eq!((replay.summary.absent, replay.summary.twice), (0, 0));
+        let first = START / 1800;
+        let series = replay.engine().state().rooms[0].series[0].as_ref().expect("a series");
+        let values: Vec<f32> = (first..first + 95).map(|block| series.values.get(block)).collect();
+        values
+    };
+    let kept = values(true);
+    assert!(kept.iter().all(|value| value.is_finite()), "{kept:?}");
+    assert_eq!(kept, values(false));
+}
+
+#[test]
+fn the_site_file_tells_what_the_size_of_a_box_rests_on() {
+    use crate::judge::engine::settings::{Part, Role};
+    let site = |role: &str, full: f64| -> SiteFile {
+        serde_json::from_value(serde_json::json!({
+            "metrics": {
+                "busy": { "worse": "up", "scale": "linear", "material": 0.1, "role": role, "full": full },
+                "ram_pct": { "worse": "up", "scale": "linear", "material": 10, "role": "memory" },
+                "cpu_pct": { "worse": "up", "scale": "linear", "material": 12 },
+                "rtt_ms": { "worse": "up", "scale": "log", "material": 1.4 },
+            },
+            "rooms": [{ "id": "a", "cores": 4 }, { "id": "b", "cores": 0 }, { "id": "c" }],
+        }))
+        .expect("a site file")
+    };
+    let settings = site("cpu", 2.0).settings(Rules::default()).expect("no mistakes");
+    let others = ["busy", "cpu_pct", "ram_pct", "rtt_ms"];
+    let named = settings.metrics.iter().filter(|metric| others.contains(&metric.name.as_str()));
+    let roles: Vec<(&str, Option<Role>)> = named.map(|metric| (metric.name.as_str(), metric.role)).collect();
+    let role = |part: Part, full: f64| Some(Role { part, full });
+    let expected = [
+        ("busy", role(Part::Processor, 2.0)),
+        ("cpu_pct", role(Part::Processor, 100.0)),
+        ("ram_pct", role(Part::Memory, 100.0)),
+        ("rtt_ms", None),
+    ];
+    assert_eq!(roles, expected);
+    let cores: Vec<Option<u32>> = settings.rooms.iter().map(|room| room.cores).collect();
+    assert_eq!(cores, [Some(4), None, None]);
+    let mistakes = |site: SiteFile| site.settings(Rules::default()).map_err(|found| found[0].key.clone());
+    assert_eq!(mistakes(site("gpu", 1.0)), Err("metrics.busy.role".to_owned()));
+    assert_eq!(mistakes(site("cpu", -1.0)), Err("metrics.busy.full".to_owned()));
+}
+
+/// A seed of another format would be thrown away at once, and its fuzz target find nothing.
+#[test]
+fn the_seed_of_the_fuzz_target_is_a_state_of_this_format() {
+    let file: SiteFile = serde_json::from_value(serde_json::json!({
+        "metrics": { "rtt_ms": { "worse": "up", "scale": "log", "material": 1.4, "family": "net" } },
+        "rooms": [{ "id": "a", "building": "b", "service": "s" }, { "id": "c", "building": "b", "service": "s" }],
+    }))
+    .expect("a site file");
+    let seed = include_bytes!("../../fuzz/seeds/state/two-rooms");
+    let replay = Replay::restore(file.settings(Rules::default()).expect("no mistakes"), seed).expect("a state");
+    assert_eq!(replay.stored().len(), seed.trim_ascii().len());
+}
+
+/// What is blamed for a room without sisters, and how many hours after its upgrade, if its processor load is
+/// so many times material above the usual from then on.
+fn alone(above: impl Fn(i64) -> f64) -> Vec<(&'static str, i64)> {
+    let (day, upgrade) = (86_400, 21 * 86_400);
+    let mut rng = fastrand::Rng::with_seed(4);
+    let mut lines = Vec::new();
+    for since in (0..24 * day).step_by(STEP as usize) {
+        let at = START + since;
+        if since == upgrade {
+            let labels = r#""labels":{"room":"r00","component":"app"}"#;
+            lines.push(format!(r#"{{"ts":{at},"event":"version_change",{labels},"to":"2.0"}}"#));
+        }
+        let after = since - upgrade;
+        let cpu = 30.0 + 4.0 * (rng.f64() - 0.5) + if after >= 0 { 12.0 * above(after / 3600) } else { 0.0 };
+        lines.push(format!(r#"{{"ts":{at},"labels":{{"room":"r00"}},"values":{{"cpu_pct":{cpu},"probe_ok":1}}}}"#));
+    }
+    let mut settings = World::new().settings();
+    settings.rooms.truncate(1);
+    let opened = run(settings, &lines).into_iter().filter(|action| action.verb == Verb::Open);
+    opened.map(|action| (action.cause.expect("a cause").name(), (action.at / 1000 - START - upgrade) / 3600)).collect()
+}
+
+#[test]
+fn a_room_alone_judges_an_upgrade_by_a_whole_day() {
+    // Half a day is not enough to blame it, a day is, and an alarm before that is judged at once.
+    assert_eq!(alone(|hour| if hour < 13 { 1.0 } else { 0.0 }), []);
+    assert_eq!(alone(|_| 0.9), [("version", 24)]);
+    let strong = alone(|_| 2.0);
+    assert!(matches!(strong[..], [("version", 4..7)]), "{strong:?}");
+    assert_eq!(alone(|_| 0.0), []);
 }

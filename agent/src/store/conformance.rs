@@ -10,7 +10,7 @@ use bellwether_probes::{Family, Labels, Metric};
 use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 
-use super::{Committed, OrderState, Settlement, Store, StoreError};
+use super::{Committed, OrderState, Record, Settlement, Store, StoreError};
 use crate::{
     booking::{Booking, ChangeKind, Kind, Operation, Order, Severity, State, VersionChange, op_key},
     incident::{Cause, Evidence, Incident},
@@ -105,6 +105,7 @@ pub(crate) fn booking(key: &str) -> Booking {
         updated_at: at(0),
         recovered_at: None,
         lesson_at_risk: None,
+        judgement: None,
         school: site.school,
         room: site.room,
         vendor: site.vendor,
@@ -134,6 +135,7 @@ fn evidence() -> Evidence {
         bad: 3,
         of: 4,
         echo: None,
+        shift: None,
     }
 }
 
@@ -179,7 +181,7 @@ async fn with_orders(fresh: &Fresh, orders: &[(u32, &str, Operation)]) {
     let orders: Vec<_> = orders.iter().map(|(seq, channel, operation)| order("b", *seq, channel, *operation)).collect();
     let id = format!("inspection-{}", orders.first().map_or(0, |order| order.op_seq));
     let conclusion = conclusion(&fresh.memory, &[booking("b")], &orders);
-    assert_eq!(fresh.store.commit(&id, &conclusion, at(10)).await.unwrap(), Committed::New);
+    assert_eq!(fresh.store.commit(&id, &conclusion, Record::default(), at(10)).await.unwrap(), Committed::New);
 }
 
 async fn due(store: &Store, now: i64) -> Vec<String> {
@@ -224,6 +226,7 @@ pub(crate) fn full_memory(memory: &Memory) -> Memory {
         opened_at: at(-300),
         recovered_at: None,
         lesson_at_risk: None,
+        judgement: None,
         evidence: vec![evidence()],
     });
     memory.epochs.insert("room-301|net|room".to_owned(), 7);
@@ -241,7 +244,7 @@ async fn what_was_committed_is_there_after_a_restart(fresh: Fresh) {
         &[booking("b")],
         &[order("b", 1, "folder", Operation::Open), order("b", 2, "hook", Operation::Open)],
     );
-    fresh.store.commit("first", &conclusion, at(10)).await.unwrap();
+    fresh.store.commit("first", &conclusion, Record::default(), at(10)).await.unwrap();
     let fresh = fresh.reopened().await;
     assert_eq!(fresh.memory, conclusion.memory);
     assert_eq!(fresh.store.bookings().await.unwrap(), conclusion.bookings);
@@ -250,13 +253,13 @@ async fn what_was_committed_is_there_after_a_restart(fresh: Fresh) {
 
 async fn what_left_the_memory_leaves_the_store(fresh: Fresh) {
     let full = conclusion(&full_memory(&fresh.memory), &[], &[]);
-    fresh.store.commit("first", &full, at(10)).await.unwrap();
+    fresh.store.commit("first", &full, Record::default(), at(10)).await.unwrap();
     let mut less = full;
     less.memory.judge.pop_first();
     less.memory.changes.drain(..5);
     less.memory.incidents.clear();
     less.memory.epochs.insert("room-301|net|room".to_owned(), 8);
-    fresh.store.commit("second", &less, at(20)).await.unwrap();
+    fresh.store.commit("second", &less, Record::default(), at(20)).await.unwrap();
     assert_eq!(fresh.store.memory().await.unwrap(), less.memory);
 }
 
@@ -272,9 +275,9 @@ async fn where_a_booking_was_opened_is_read_from_its_orders(fresh: Fresh) {
 
 async fn an_inspection_is_committed_once(fresh: Fresh) {
     let first = conclusion(&fresh.memory, &[booking("b")], &[order("b", 1, "folder", Operation::Open)]);
-    assert_eq!(fresh.store.commit("same", &first, at(10)).await.unwrap(), Committed::New);
+    assert_eq!(fresh.store.commit("same", &first, Record::default(), at(10)).await.unwrap(), Committed::New);
     let again = conclusion(&full_memory(&fresh.memory), &[booking("c")], &[order("c", 1, "folder", Operation::Open)]);
-    assert_eq!(fresh.store.commit("same", &again, at(11)).await.unwrap(), Committed::Repeated);
+    assert_eq!(fresh.store.commit("same", &again, Record::default(), at(11)).await.unwrap(), Committed::Repeated);
     assert_eq!(fresh.store.memory().await.unwrap(), first.memory);
     assert_eq!(due(&fresh.store, 20).await, ["b.1"]);
 }
@@ -283,7 +286,7 @@ async fn a_refused_conclusion_leaves_nothing(fresh: Fresh) {
     // The second order breaks a constraint after everything else was written.
     let twice = [order("b", 1, "folder", Operation::Open), order("b", 2, "folder", Operation::Open)];
     let refused = conclusion(&full_memory(&fresh.memory), &[booking("b")], &twice);
-    let error = fresh.store.commit("first", &refused, at(10)).await.unwrap_err();
+    let error = fresh.store.commit("first", &refused, Record::default(), at(10)).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
     assert_eq!(fresh.store.memory().await.unwrap(), fresh.memory);
     assert_eq!(fresh.store.bookings().await.unwrap(), []);
@@ -291,14 +294,14 @@ async fn a_refused_conclusion_leaves_nothing(fresh: Fresh) {
     assert_eq!(fresh.store.failures(), 1);
     // Not even its id: it can be committed once it is right.
     let right = conclusion(&fresh.memory, &[booking("b")], &twice[..1]);
-    assert_eq!(fresh.store.commit("first", &right, at(11)).await.unwrap(), Committed::New);
+    assert_eq!(fresh.store.commit("first", &right, Record::default(), at(11)).await.unwrap(), Committed::New);
     assert_eq!(due(&fresh.reopened().await.store, 20).await, ["b.1"]);
 }
 
 async fn a_booking_opens_once_per_channel(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
     let again = conclusion(&fresh.memory, &[booking("b")], &[order("b", 2, "folder", Operation::Open)]);
-    let error = fresh.store.commit("again", &again, at(11)).await.unwrap_err();
+    let error = fresh.store.commit("again", &again, Record::default(), at(11)).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
     with_orders(&fresh, &[(2, "hook", Operation::Open)]).await;
 }
@@ -306,13 +309,13 @@ async fn a_booking_opens_once_per_channel(fresh: Fresh) {
 async fn an_order_number_is_used_once(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
     let again = conclusion(&fresh.memory, &[booking("b")], &[order("b", 1, "hook", Operation::Open)]);
-    let error = fresh.store.commit("again", &again, at(11)).await.unwrap_err();
+    let error = fresh.store.commit("again", &again, Record::default(), at(11)).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
 }
 
 async fn an_order_needs_its_booking(fresh: Fresh) {
     let orphan = conclusion(&fresh.memory, &[], &[order("b", 1, "folder", Operation::Open)]);
-    let error = fresh.store.commit("orphan", &orphan, at(10)).await.unwrap_err();
+    let error = fresh.store.commit("orphan", &orphan, Record::default(), at(10)).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
 }
 
@@ -346,7 +349,11 @@ async fn a_channel_with_many_lines_hides_no_other(fresh: Fresh) {
     let bookings: Vec<_> = keys.iter().map(|key| booking(key)).collect();
     let mut orders: Vec<_> = keys.iter().map(|key| order(key, 1, "hook", Operation::Open)).collect();
     orders.push(order("b19", 2, "folder", Operation::Open));
-    fresh.store.commit("first", &conclusion(&fresh.memory, &bookings, &orders), at(10)).await.unwrap();
+    fresh
+        .store
+        .commit("first", &conclusion(&fresh.memory, &bookings, &orders), Record::default(), at(10))
+        .await
+        .unwrap();
     let mut expected: Vec<_> = (0..8).map(|n| format!("b{n:02}.1")).collect();
     expected.push("b19.2".to_owned());
     assert_eq!(due(&fresh.store, 20).await, expected);
@@ -489,7 +496,7 @@ async fn ended_bookings_are_listed_and_not_remembered(fresh: Fresh) {
     let ended = Booking { state: State::Cancelled, ..booking("a") };
     let newer = Booking { opened_at: at(5), ..booking("b") };
     let both = conclusion(&fresh.memory, &[ended.clone(), newer.clone()], &[]);
-    fresh.store.commit("first", &both, at(10)).await.unwrap();
+    fresh.store.commit("first", &both, Record::default(), at(10)).await.unwrap();
     assert_eq!(fresh.store.bookings().await.unwrap(), [newer.clone(), ended]);
     assert_eq!(fresh.store.memory().await.unwrap().bookings.into_values().collect::<Vec<_>>(), [newer]);
 }
@@ -508,7 +515,7 @@ async fn old_and_ended_goes_in_small_bites(fresh: Fresh) {
         order("open", 3, "folder", Operation::Update),
     ];
     let all = conclusion(&fresh.memory, &bookings, &orders);
-    fresh.store.commit("first", &all, at(10)).await.unwrap();
+    fresh.store.commit("first", &all, Record::default(), at(10)).await.unwrap();
     let now = at(401 * day);
     let mut bites = Vec::new();
     loop {

@@ -49,6 +49,12 @@ pub enum StoreError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// There is a file where one was to be made.
+    #[error("there is a file at {} already: choose another name", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk, or the share of it that we may use, is full. Nothing was changed.
     #[error("no room on the disk of {}: free some; nothing was changed", path.display())]
     Full {

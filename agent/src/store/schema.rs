@@ -1,7 +1,7 @@
 //! The tables, and the way from every older schema to the newest.
 //!
 //! Times are integer milliseconds UTC. A memory row is one series, component, change, incident, epoch
-//! or booking, with its value as JSON.
+//! or booking, with its value as JSON. What was measured is packed as [`crate::history`] says.
 
 /// `PRAGMA application_id` of our files: "bwth".
 pub(super) const APPLICATION: i64 = 0x6277_7468;
@@ -10,7 +10,7 @@ pub(super) const APPLICATION: i64 = 0x6277_7468;
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Step `n` leads from schema `n` to `n + 1`; schema 0 is an empty file.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -67,4 +67,54 @@ CREATE UNIQUE INDEX orders_one_open ON orders (booking_key, channel) WHERE opera
 CREATE UNIQUE INDEX orders_one_inflight ON orders (booking_key, channel) WHERE state = 'inflight';
 CREATE INDEX orders_unsettled ON orders (booking_key, channel, op_seq)
     WHERE state IN ('pending', 'inflight', 'ambiguous');
+";
+
+/// History. A row of `runs` is what one run measured within one UTC day, as it was committed; a row of
+/// `folds` is a day of one series. A day is `open` until its half-hours are complete, `folded` while its
+/// runs are kept beside them, and `packed` when these are gone or never were here.
+const V2: &str = "
+CREATE TABLE series (
+    id     INTEGER PRIMARY KEY,
+    metric TEXT NOT NULL CHECK (metric <> ''),
+    labels TEXT NOT NULL,
+    UNIQUE (metric, labels)
+) STRICT;
+
+CREATE TABLE runs (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    first_ms INTEGER NOT NULL,
+    body     BLOB NOT NULL
+) STRICT;
+CREATE INDEX runs_by_time ON runs (first_ms);
+
+CREATE TABLE days (
+    day       INTEGER PRIMARY KEY,
+    state     TEXT NOT NULL CHECK (state IN ('open', 'folded', 'packed')),
+    folded_to INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX days_to_do ON days (state, day) WHERE state <> 'packed';
+
+CREATE TABLE folds (
+    day    INTEGER NOT NULL,
+    series INTEGER NOT NULL REFERENCES series (id),
+    body   BLOB NOT NULL,
+    PRIMARY KEY (day, series)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ms INTEGER NOT NULL,
+    key   TEXT NOT NULL UNIQUE,
+    json  TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_by_time ON events (at_ms);
+
+CREATE TABLE judge (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    format     INTEGER NOT NULL,
+    at_ms      INTEGER NOT NULL,
+    seen_run   INTEGER NOT NULL,
+    seen_event INTEGER NOT NULL,
+    bytes      BLOB NOT NULL
+) STRICT;
 ";

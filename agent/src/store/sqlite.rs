@@ -4,16 +4,23 @@
 //! itself may roll back, and sqlx 0.9 then counts a transaction that is no more, so that the next
 //! `COMMIT` would only release a savepoint and nothing would be durable.
 
+mod fold;
+mod history;
 mod open;
 mod orders;
 
-use std::{collections::BTreeMap, fs::File, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    path::PathBuf,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
+pub(super) use history::backup;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Committed, StoreError};
+use super::{Committed, Record, StoreError};
 use crate::{
     booking::{Booking, Order},
     inspection::{Conclusion, Memory},
@@ -29,6 +36,8 @@ pub(super) struct Sqlite {
     path: PathBuf,
     connection: SqliteConnection,
     lock: Option<File>,
+    /// Numbers of series that are durable, by metric and labels.
+    series: HashMap<String, i64>,
 }
 
 /// A booking as its row.
@@ -65,10 +74,11 @@ pub(super) struct Batch {
     memory: Vec<(&'static str, String)>,
     bookings: Vec<BookingRow>,
     orders: Vec<Order>,
+    recording: history::Recording,
 }
 
 impl Batch {
-    pub(super) fn new(inspection_id: &str, conclusion: &Conclusion, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(inspection_id: &str, conclusion: &Conclusion, record: Record<'_>, now: DateTime<Utc>) -> Self {
         let memory = &conclusion.memory;
         let incidents = memory.incidents.iter().enumerate();
         let changes = memory.changes.iter().enumerate();
@@ -84,6 +94,7 @@ impl Batch {
             ],
             bookings: conclusion.bookings.iter().map(BookingRow::new).collect(),
             orders: conclusion.orders.clone(),
+            recording: history::Recording::new(record, &conclusion.changes, now),
         }
     }
 }
@@ -166,7 +177,12 @@ impl Sqlite {
     pub(super) async fn commit(&mut self, batch: Batch) -> Result<Committed, StoreError> {
         self.begin_transaction("commit an inspection").await?;
         let result = self.write(&batch).await;
-        self.end_transaction(result, "commit an inspection").await
+        let result = self.end_transaction(result, "commit an inspection").await;
+        if result.is_err() {
+            // Numbers that were given in it are not.
+            self.series.clear();
+        }
+        result
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<Committed, StoreError> {
@@ -199,6 +215,7 @@ impl Sqlite {
             .await
             .map_err(|error| self.error(what, error))?;
         }
+        self.record(&batch.recording).await?;
         for booking in &batch.bookings {
             self.put_booking(booking, what).await?;
         }
@@ -239,7 +256,7 @@ impl Sqlite {
     pub(super) async fn prune(&mut self, now: DateTime<Utc>) -> Result<u64, StoreError> {
         let what = "delete what is old";
         let old = ms(now - TimeDelta::days(400));
-        let mut deleted = 0;
+        let mut deleted = self.fold(now).await? + self.prune_history(now).await?;
         for (sql, before) in [
             (
                 "DELETE FROM bookings WHERE key IN (SELECT key FROM bookings b WHERE ended = 1 AND updated_ms < ?

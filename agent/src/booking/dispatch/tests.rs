@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     booking::Operation,
     store::{
-        OrderState,
+        OrderState, Record,
         conformance::{at, booking, conclusion, order},
     },
 };
@@ -66,7 +66,7 @@ where
     let (store, memory) = Store::open(&folder.path().join("bellwether.db"), at(0), "ledger").await.unwrap();
     let keys: std::collections::BTreeSet<_> = orders.iter().map(|order| order.booking_key.as_str()).collect();
     let bookings: Vec<_> = keys.into_iter().chain(["b"]).map(booking).collect();
-    store.commit("first", &conclusion(&memory, &bookings, orders), at(10)).await.unwrap();
+    store.commit("first", &conclusion(&memory, &bookings, orders), Record::default(), at(10)).await.unwrap();
     let (wake, start) = (Arc::new(Notify::new()), Instant::now());
     let (sender, settled) = mpsc::channel(4);
     let (stop, stopped) = oneshot::channel();
@@ -239,7 +239,7 @@ async fn a_new_order_is_sent_when_woken() {
     let mut bench = bench(&[], |_| async { done() }).await;
     let memory = bench.store.memory().await.unwrap();
     let orders = [order("b", 1, "folder", Operation::Open)];
-    bench.store.commit("second", &conclusion(&memory, &[], &orders), at(20)).await.unwrap();
+    bench.store.commit("second", &conclusion(&memory, &[], &orders), Record::default(), at(20)).await.unwrap();
     assert!(bench.at_once().await.is_none(), "not seen yet");
     bench.wake.notify_one();
     let event = bench.at_once().await.expect("seen when woken");

@@ -67,6 +67,7 @@ fn evidence(metric: Metric, level: Level) -> Evidence {
         bad: 3,
         of: 4,
         echo: None,
+        shift: None,
     }
 }
 
@@ -78,6 +79,7 @@ fn incident(evidence: Vec<Evidence>) -> Incident {
         opened_at: start(),
         recovered_at: None,
         lesson_at_risk: None,
+        judgement: None,
         evidence,
     }
 }

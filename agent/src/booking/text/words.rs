@@ -37,6 +37,9 @@ pub(super) struct Words {
     pub(super) users: &'static str,
     pub(super) usage: &'static str,
     pub(super) evidence: &'static str,
+    pub(super) not: &'static str,
+    pub(super) again: &'static str,
+    pub(super) clears: &'static str,
     pub(super) changes: &'static str,
     pub(super) metrics: &'static str,
     pub(super) hardware: &'static str,
@@ -71,6 +74,9 @@ static CHINESE: Words = Words {
     users: "用户规模",
     usage: "使用场景",
     evidence: "近期问题",
+    not: "已排除与未检查",
+    again: "重复出现",
+    clears: "恢复条件",
     changes: "近期版本变更",
     metrics: "关注指标与模块",
     hardware: "教室设备",
@@ -105,6 +111,9 @@ static ENGLISH: Words = Words {
     users: "Users at once",
     usage: "Usage",
     evidence: "Recent problems",
+    not: "What it is not, and what was not examined",
+    again: "Again",
+    clears: "Clears",
     changes: "Recent version changes",
     metrics: "Metrics and modules",
     hardware: "Equipment",
@@ -122,7 +131,7 @@ impl Words {
         }
     }
 
-    fn pick<T>(&self, chinese: T, english: T) -> T {
+    pub(super) fn pick<T>(&self, chinese: T, english: T) -> T {
         match self.language {
             Language::Chinese => chinese,
             Language::English => english,
@@ -158,6 +167,7 @@ impl Words {
         match kind {
             Kind::Fault => self.pick("故障维护", "fault"),
             Kind::UpgradeCheck => self.pick("升级验证", "upgrade check"),
+            Kind::Capacity => self.pick("容量评估", "capacity"),
         }
     }
 
@@ -237,6 +247,16 @@ impl Words {
                         "疑由版本变更引起，建议暂缓推广该版本。",
                         " A version that was installed is the likely cause: please hold its rollout.",
                     )
+            }
+            Cause::Load => {
+                request
+                    + self.pick(
+                        "同时在线人数超过服务器承载能力，请评估扩容。",
+                        " More users than the media server bears are the cause: please look at its capacity.",
+                    )
+            }
+            Cause::Service => {
+                request + self.pick("疑由共用的服务引起。", " Something that the rooms share is the likely cause.")
             }
         }
     }

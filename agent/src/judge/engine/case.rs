@@ -1,11 +1,11 @@
 //! Bookings as the engine sees them, and what it says of them.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::state::Alarm;
-pub use crate::booking::Severity;
+use super::{sizing::Direction, state::Alarm};
+pub use crate::{booking::Severity, incident::Cause};
 
 /// What a booking is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,32 +19,6 @@ pub enum Scope {
     Service(usize),
     /// A version of a component, in the rooms of the service at that place.
     Version(String, String, usize),
-}
-
-/// What is blamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// The room itself.
-    Room,
-    /// A version that was installed.
-    Version,
-    /// More users than the service bears.
-    Load,
-    /// Something that many rooms share.
-    Service,
-}
-
-impl Cause {
-    /// The word used in output.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Room => "room",
-            Self::Version => "version",
-            Self::Load => "load",
-            Self::Service => "service",
-        }
-    }
 }
 
 /// Where a booking stands.
@@ -104,6 +78,10 @@ pub struct Case {
     pub confirmed: bool,
     /// Days on which a lesson was hit.
     pub lesson_days: BTreeSet<i32>,
+    /// Of advice on a size: which way. It is no fault, and takes none in.
+    pub advice: Option<Direction>,
+    /// Of load: whether a version could not be judged yet.
+    pub in_doubt: bool,
 }
 
 impl Case {
@@ -115,6 +93,11 @@ impl Case {
     /// Whether it was there, and may come back as the same.
     pub fn may_return(&self) -> bool {
         self.standing != Standing::Closed
+    }
+
+    /// Whether faults may be added to it.
+    pub fn may_take_in(&self) -> bool {
+        self.may_return() && self.advice.is_none()
     }
 }
 
@@ -178,12 +161,22 @@ pub struct Change {
 }
 
 /// A cause that was tested and is not it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuledOut {
-    /// The cause.
-    pub cause: &'static str,
-    /// Why not.
+    /// The cause: `load`, `version`, `building` or `service`.
+    pub cause: Cow<'static, str>,
+    /// Why not, in English.
     pub because: String,
+    /// Why not, in Chinese.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub because_zh: String,
+}
+
+impl RuledOut {
+    /// A cause, and why not, in English and in Chinese.
+    pub fn new(cause: &'static str, because: impl Into<String>, because_zh: impl Into<String>) -> Self {
+        Self { cause: Cow::Borrowed(cause), because: because.into(), because_zh: because_zh.into() }
+    }
 }
 
 /// One thing the engine says.

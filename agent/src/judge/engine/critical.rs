@@ -3,15 +3,15 @@
 
 use super::{
     Engine,
+    book::Report,
     case::{Cause, Scope},
-    decide::Report,
     local::block_of,
     settings::Site,
     state::{Alarm, Path, Room, Whose},
 };
 
 /// A room that was heard of so long ago reports no longer, in milliseconds.
-const FRESH: i64 = 1_200_000;
+pub(super) const FRESH: i64 = 1_200_000;
 /// A box that is silent for so long may be dead, in milliseconds.
 const SILENT: i64 = 3_600_000;
 /// Silence in lessons that makes it so, in milliseconds.
@@ -37,7 +37,7 @@ impl Engine {
 
     /// A probe came through, or did not.
     pub fn probe(&mut self, at: i64, room: usize, ok: bool) {
-        if self.heard(at, room) {
+        if self.heard(at, room) || self.settings.own {
             return;
         }
         let state = &mut self.state.rooms[room];
@@ -150,7 +150,8 @@ impl Engine {
     pub(super) fn find_silent(&mut self, at: i64) {
         for room in 0..self.state.rooms.len() {
             let state = &self.state.rooms[room];
-            let Some(heard) = state.heard else { continue };
+            // A box that was switched off cannot have told so itself.
+            let Some(heard) = state.heard.filter(|_| !self.settings.own) else { continue };
             let muted = state.muted_until.is_some_and(|until| at < until);
             if state.dead || muted || at - heard < SILENT {
                 continue;
@@ -192,7 +193,7 @@ fn fresh(room: &Room, at: i64) -> bool {
 }
 
 /// The alarm of a box that is silent.
-fn silent(room: usize) -> Alarm {
+pub(super) fn silent(room: usize) -> Alarm {
     // Told apart from a room that is down by the path of a missing measure.
     Alarm { whose: Whose::Room(room), measure: None, path: Path::Limit }
 }

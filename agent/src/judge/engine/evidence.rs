@@ -85,6 +85,12 @@ impl Evidence {
         Some(Turn::Clear)
     }
 
+    /// The clock was set back to `block`: nothing was later than that.
+    pub fn set_back(&mut self, block: i64) {
+        self.onset = self.onset.min(block);
+        self.last = self.last.map(|last| last.min(block));
+    }
+
     /// Silence of a week is not health, and no evidence either: what was counted is void.
     pub fn forget_if_silent(&mut self, now: i64, silence: i64) -> Option<Turn> {
         if self.last.is_none_or(|last| now - last < silence) {

@@ -151,7 +151,8 @@ impl Healthy {
         self.load.get(usize::from(bin)).or(self.load.last()).copied().unwrap_or(0.0)
     }
 
-    fn by_hour(&self, class: u8) -> f32 {
+    /// What an hour adds.
+    pub fn by_hour(&self, class: u8) -> f32 {
         self.hour.get(usize::from(class)).copied().unwrap_or(0.0)
     }
 

@@ -35,6 +35,8 @@ fn slow(material: f64, noise: f64) -> Gauge {
     Gauge { material, noise, slack: 0.6, most: 2.5, alarm: 1.0, longest: 1.0, step: 1.0, clear: 2 }
 }
 
+/// By how much noise holds evidence back more of a room without sisters.
+const ALONE: f64 = 1.2;
 /// Noise that is not known holds everything back.
 const UNKNOWN_NOISE: f64 = 1e9;
 
@@ -197,7 +199,8 @@ impl Engine {
         let alone = self.site.services[service].rooms.len() < SISTERS;
         // Without sisters a load never seen before is no evidence against a room.
         let blind = alone && self.state.services[service].load.unseen.get(block);
-        let gate = self.settings.tuning.gate;
+        // No sister rooms take off what is noise to all of them.
+        let gate = self.settings.tuning.gate * if alone { ALONE } else { 1.0 };
         let metric = &self.settings.metrics[self.state.measures[measure].settings];
         let Some(Some(series)) = self.state.rooms[room].series.get_mut(measure) else { return };
         let sigma = series.healthy.sigma().unwrap_or(UNKNOWN_NOISE);
@@ -276,6 +279,7 @@ impl Engine {
             let Some(busy) = load.busy_hour() else { continue };
             let (now, usual, unseen) = (load.bins.get(block), load.bin(busy), load.unseen.get(block));
             let rooms = &self.site.services[service].rooms;
+            let alone = rooms.len() < SISTERS;
             let mut worst: Option<f64> = None;
             for measure in 0..self.state.measures.len() {
                 let metric = self.metric(measure);
@@ -298,6 +302,12 @@ impl Engine {
                     // A room alone tells as well what all of them would.
                     let enough = rests.len() >= SISTERS.min(rooms.len());
                     added += if enough { median(&mut rests).unwrap_or(0.0) / material } else { 0.0 };
+                }
+                // What one room shows has that room's noise.
+                if let (true, [room]) = (alone, &rooms[..]) {
+                    let sigma = self.series(*room, measure).and_then(|series| series.healthy.sigma());
+                    let noise = sigma.map_or(UNKNOWN_NOISE, |sigma| self.settings.tuning.gate * sigma / material);
+                    added = if added > 0.0 { added / noise.max(1.0) } else { added };
                 }
                 worst = Some(worst.map_or(added, |worst| worst.max(added)));
             }

@@ -45,6 +45,8 @@ pub struct Load {
     busy: Vec<f32>,
     /// What nine of ten blocks with lessons stayed under, on the last days with lessons.
     busy_days: Vec<f32>,
+    /// Mean of the last block whose load was measured.
+    pub last: Option<f64>,
     /// Evidence that the service is too small.
     pub evidence: Evidence,
 }
@@ -76,6 +78,7 @@ impl Load {
         self.bins.set(block, bin);
         self.unseen.set(block, mean.is_some() && self.reference.is_some() && bin > self.highest);
         let mean = mean?;
+        self.last = Some(mean);
         if let Some(usual) = self.usual.get_mut(usize::from(hour)) {
             *usual = Some(bin);
         }
@@ -151,6 +154,14 @@ impl Load {
     pub fn range(&self, bin: u8) -> Option<(f64, f64)> {
         let width = self.reference? / 14.0;
         Some((f64::from(bin) * width, (f64::from(bin) + 1.0) * width))
+    }
+
+    /// What nine of ten of today's blocks with lessons stayed under so far.
+    pub fn busy_today(&self) -> Option<f64> {
+        if self.busy.len() < LEAST_BLOCKS {
+            return None;
+        }
+        quantile(&mut self.busy.clone(), 0.9)
     }
 
     /// Load of a normal busy hour: the middle of the last days with lessons.

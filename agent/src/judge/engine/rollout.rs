@@ -1,23 +1,31 @@
 //! Did the upgrade make it worse? Judged over the whole rollout against the rooms not yet upgraded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Engine,
+    healthy::LOAD_BINS,
     local::DAY_BLOCKS,
     statistics::{Estimate, median, signed_rank, two_sample},
 };
 
 /// Blocks after an upgrade that no comparison uses.
-const WARM: i64 = 2;
+pub(super) const WARM: i64 = 2;
 /// Hours after a wave at which its rollout is judged, in blocks.
 const TESTS: [i64; 4] = [24, 48, 96, 144];
 /// How long a rollout is looked at, in blocks.
 pub(super) const KEPT_ROLLOUT: i64 = 60 * DAY_BLOCKS;
 /// Days before the rollout that it is compared with, in blocks.
 const BEFORE: i64 = 7 * DAY_BLOCKS;
+/// Blocks after an upgrade that a test at its regular time needs; one because of an alarm takes fewer.
+pub(super) const REGULAR: usize = 12;
+/// The same for the test of a room without sisters because of an alarm.
+const LEAST_ALONE: usize = 8;
 /// The least number of rooms for a comparison of rooms.
 pub(super) const SISTERS: usize = 8;
 
@@ -238,23 +246,24 @@ impl Engine {
         (controlled && low >= least).then_some(regressed)
     }
 
-    /// The same for a room without sisters: its half-hours after the upgrade against its week before.
+    /// The same for a room without sisters: its half-hours of a day after the upgrade against its week before.
+    /// Half a day alone is too little: in a surge that is its mornings, which are not the mornings of the week
+    /// before. Only an alarm is judged by what there is.
     fn regressed_alone(&self, rollout: &Rollout, measure: usize, now: i64, least: usize) -> Option<Regressed> {
         let material = self.metric(measure).material;
-        let service = rollout.service;
-        let seen = |block: &i64| !self.state.services[service].load.unseen.get(*block);
-        let oldest = now - super::ring::KEPT as i64 + 2;
         let mut hit = Vec::new();
         let mut worst: Option<Estimate> = None;
-        for (room, block) in rollout.rooms.iter().filter(|(_, block)| **block <= now) {
-            let rest = |block: i64| self.rest(*room, measure, block);
-            let after = values((block + WARM..=now.min(block + WARM + DAY_BLOCKS)).filter(seen).map(rest));
-            let before = values(((block - BEFORE).max(oldest)..*block).filter(seen).map(rest));
-            if after.len() < least.max(8) || before.len() < 24 {
+        for (room, up) in &rollout.rooms {
+            let regular = least >= REGULAR;
+            // Later it would be the same day once more.
+            if regular && !(DAY_BLOCKS..2 * DAY_BLOCKS).contains(&(now - up)) {
                 continue;
             }
-            let Some(estimate) = two_sample(&before, &after) else { continue };
-            if estimate.center >= 0.8 * material && estimate.low > 0.0 {
+            let least = if regular { least } else { LEAST_ALONE };
+            let Some(estimate) = self.shift_alone(rollout, *room, measure, now, least) else { continue };
+            // Gated by how far its days differ by themselves, as evidence by days is.
+            let days = self.series(*room, measure).and_then(|series| series.healthy.between_days).unwrap_or(0.0);
+            if estimate.center >= 0.8 * material.max(2.5 * days) && estimate.low > 0.0 {
                 hit.push((*room, estimate.center / material));
                 worst = worst.filter(|worst| worst.low <= estimate.low).or(Some(estimate));
             }
@@ -263,9 +272,60 @@ impl Engine {
         Some(regressed_of(&hit, middle(&sizes(&hit)), worst.low / material, None))
     }
 
+    /// Shift of a room by `rollout`, by itself: its half-hours of the first day after its upgrade, up to
+    /// `now`, against those of the week before; at loads that were seen. In transformed units.
+    pub(super) fn shift_alone(
+        &self,
+        rollout: &Rollout,
+        room: usize,
+        measure: usize,
+        now: i64,
+        least: usize,
+    ) -> Option<Estimate> {
+        let up = rollout.rooms.get(&room).copied().filter(|up| *up <= now)?;
+        let seen = |block: &i64| !self.state.services[rollout.service].load.unseen.get(*block);
+        let oldest = self.state.block.unwrap_or(now).max(now) - super::ring::KEPT as i64 + 2;
+        let (day, week) = (up + WARM..=now.min(up + WARM + DAY_BLOCKS), (up - BEFORE).max(oldest)..up);
+        let rest = |block: i64| self.rest(room, measure, block);
+        let (before, after) = (values(week.clone().filter(seen).map(rest)), values(day.clone().filter(seen).map(rest)));
+        if after.len() < least || before.len() < 24 {
+            return None;
+        }
+        let by_model = two_sample(&before, &after)?;
+        // In a surge, hours come with loads that they never had: then the two ways to take the load off differ, and
+        // what only one of them sees is no regression.
+        let held = self.held_by_load(room, measure, oldest..up);
+        let (before, after) = (values(week.filter(seen).map(&held)), values(day.filter(seen).map(&held)));
+        let by_load = two_sample(&before, &after).filter(|_| after.len() >= LEAST_ALONE);
+        Some(by_load.filter(|by_load| by_load.center < by_model.center).unwrap_or(by_model))
+    }
+
+    /// What half-hours read beyond those of the same load in `usual`, whatever the hour; `None` where that load
+    /// was rare. In transformed units.
+    fn held_by_load(&self, room: usize, measure: usize, usual: Range<i64>) -> impl Fn(i64) -> Option<f32> + '_ {
+        let plain = move |block: i64| {
+            let (series, cell) = (self.series(room, measure)?, self.cell(room, block));
+            let shapes = series.healthy.by_load(cell.load) + series.healthy.by_hour(cell.hour);
+            Some((usize::from(cell.load), self.rest(room, measure, block)? + shapes))
+        };
+        let is_clean = |block: &i64| self.series(room, measure).is_some_and(|series| series.clean.get(*block));
+        let mut bins: Vec<Vec<f32>> = vec![Vec::new(); LOAD_BINS];
+        for (bin, value) in usual.filter(is_clean).filter_map(plain) {
+            if let Some(values) = bins.get_mut(bin) {
+                values.push(value);
+            }
+        }
+        let middle = |values: &mut Vec<f32>| if values.len() < 6 { None } else { median(values) };
+        let usual: Vec<Option<f64>> = bins.iter_mut().map(middle).collect();
+        move |block| {
+            let (bin, value) = plain(block)?;
+            Some(value - usual.get(bin).copied().flatten()? as f32)
+        }
+    }
+
     /// Whether the rollout has made a measure better: by mirror image, for all of its rooms.
     pub fn improved(&self, rollout: &Rollout, measure: usize, now: i64) -> Option<f64> {
-        let Cohort { shifts, controlled, .. } = self.cohort(rollout, measure, now, 12)?;
+        let Cohort { shifts, controlled, .. } = self.cohort(rollout, measure, now, REGULAR)?;
         let mirrored: Vec<f64> = shifts.iter().map(|(_, shift)| -shift).collect();
         let Estimate { center, low } = signed_rank(&mirrored)?;
         (center >= if controlled { 0.6 } else { 0.8 } && low > 0.35).then_some(-center)

@@ -51,6 +51,9 @@ impl Today {
 pub struct Series {
     /// Samples of the open block: seconds into it, value in transformed units.
     open: Vec<(u16, f32)>,
+    /// What the open block is to be, whatever its samples: these are gone, and their typical value was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<f32>,
     /// Time of the last sample, in milliseconds.
     last_at: i64,
     /// Middle distances between samples in the last blocks, in seconds.
@@ -104,14 +107,41 @@ impl Series {
         true
     }
 
+    /// Later instants than `at`, in `block`, are void: the clock was set back to it.
+    pub fn set_back(&mut self, at: i64, block: i64) {
+        self.last_at = self.last_at.min(at - 1);
+        self.readings.retain(|(read, _)| *read <= block);
+        self.first = self.first.map(|first| first.min(block));
+        self.critical_since = self.critical_since.min(at);
+        self.fast.set_back(block);
+        self.slow.set_back(block);
+    }
+
+    /// Takes in the typical value that was kept of the open block of a light probe, or a reading of a heavy
+    /// one. False if it was there already.
+    pub fn put(&mut self, at: i64, block: i64, value: f32, heavy: bool) -> bool {
+        let new = self.add(at, block, value, heavy);
+        if new && !heavy {
+            self.kept = Some(value);
+        }
+        new
+    }
+
+    /// The newest sample of the open block.
+    pub fn newest(&self) -> Option<f32> {
+        self.open.last().map(|(_, value)| *value)
+    }
+
     /// Drops the open block: its times cannot be trusted.
     pub fn drop_open(&mut self) {
         self.open.clear();
+        self.kept = None;
     }
 
     /// Closes the block and keeps its value.
     pub fn close(&mut self, block: i64, metric: &MetricSettings) -> Option<f32> {
-        let value = if metric.heavy { self.reading(block) } else { self.typical(metric) };
+        let kept = self.kept.take();
+        let value = if metric.heavy { self.reading(block) } else { kept.or_else(|| self.typical(metric)) };
         self.open.clear();
         self.values.set(block, value.unwrap_or(f32::NAN));
         if value.is_some() && self.first.is_none() {
@@ -171,4 +201,12 @@ pub struct Shared {
     pub slow: Evidence,
     /// Levels of today.
     pub today: Today,
+}
+
+impl Shared {
+    /// As [`Series::set_back`].
+    pub fn set_back(&mut self, block: i64) {
+        self.fast.set_back(block);
+        self.slow.set_back(block);
+    }
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 
+use crate::rule::Rules;
+
 /// Scale on which changes of a metric are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
@@ -44,13 +46,69 @@ pub struct MetricSettings {
     pub heavy: bool,
     /// A share that is mostly zero, of which a block takes the mean without the largest sample: loss.
     pub share: bool,
+    /// The unit of a metric of bellwether's own.
+    pub unit: Option<bellwether_probes::Unit>,
+    /// Of a metric with several statistics, the one that is judged.
+    pub stat: Option<&'static str>,
     /// Beyond it in 9 of 12 half-hours there is a booking, with or without a baseline.
     pub limit: Option<f64>,
     /// Beyond it in 3 samples and 10 minutes, at or before a lesson, the room is down.
     pub critical_limit: Option<f64>,
+    /// Which part of a box it tells the use of, if any: that is what advice on the size of a box rests on.
+    pub role: Option<Role>,
+}
+
+/// A part of a box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Its processors.
+    Processor,
+    /// Its memory.
+    Memory,
+}
+
+/// What a metric tells of the use of a box.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Role {
+    /// Of which part.
+    pub part: Part,
+    /// The value at full use, in the metric's unit: 100 of a percentage, 1 of a ratio.
+    pub full: f64,
+}
+
+impl Role {
+    /// What well-known names stand for: bellwether's own, and the usual percentages.
+    pub fn of(metric: &str) -> Option<Self> {
+        match metric {
+            "cpu_utilization" => Some(Self { part: Part::Processor, full: 1.0 }),
+            "memory_utilization" => Some(Self { part: Part::Memory, full: 1.0 }),
+            "cpu_pct" => Some(Self { part: Part::Processor, full: 100.0 }),
+            "mem_pct" => Some(Self { part: Part::Memory, full: 100.0 }),
+            _ => None,
+        }
+    }
 }
 
 impl MetricSettings {
+    /// Settings of a metric that stored state knows and nobody judges any more: nothing is ever material.
+    pub fn judged_no_longer(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            worse: Worse::Up,
+            scale: Scale::Linear,
+            material: 1e30,
+            floor: 1.0,
+            family: name.to_owned(),
+            heavy: false,
+            share: false,
+            unit: None,
+            stat: None,
+            limit: None,
+            critical_limit: None,
+            role: None,
+        }
+    }
+
     /// The value in transformed units, in which larger is worse. `None` if there is none.
     pub fn transformed(&self, value: f64) -> Option<f32> {
         if !value.is_finite() {
@@ -99,6 +157,8 @@ pub struct RoomSettings {
     pub service: String,
     /// Its hardware revision; empty if unknown.
     pub hardware: String,
+    /// Cores of its processor, if known.
+    pub cores: Option<u32>,
 }
 
 /// How much evidence is wanted.
@@ -135,6 +195,11 @@ pub struct Settings {
     pub rooms: Vec<RoomSettings>,
     /// How much evidence is wanted.
     pub tuning: Tuning,
+    /// Whether a box judges the room that it stands in: it does not look for its own silence, and what its
+    /// probes came through is told by metrics of their own.
+    pub own: bool,
+    /// Limits of bellwether's own metrics, by runs.
+    pub rules: Rules,
 }
 
 /// Rooms that share something, by their places in [`Settings::rooms`].

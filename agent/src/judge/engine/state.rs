@@ -10,11 +10,12 @@ use super::{
     ring::Bytes,
     rollout::Rollout,
     series::{Series, Shared},
+    sizing::{BoxSize, ServiceSize, Term},
     timetable::{Lessons, Timetable},
 };
 
 /// Version of the stored form. Another version is not read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What is measured: a metric, and labels beyond the room.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub struct Room {
     pub down: bool,
     /// Versions that were changed in it: component, version, when in milliseconds. The newest last.
     pub changes: Vec<(String, String, i64)>,
+    /// How large its box is, and need be.
+    pub size: BoxSize,
 }
 
 /// One media server and the rooms that use it.
@@ -70,6 +73,8 @@ pub struct Service {
     pub out: bool,
     /// Versions that were changed on it, as of a room.
     pub changes: Vec<(String, String, i64)>,
+    /// How large it need be.
+    pub size: ServiceSize,
 }
 
 /// One building.
@@ -113,6 +118,8 @@ pub enum Path {
     Capacity,
     /// The comparison over a rollout.
     Version,
+    /// The plain limit, in so many of the last runs.
+    Runs,
 }
 
 impl Path {
@@ -125,6 +132,7 @@ impl Path {
             Self::Critical => "critical",
             Self::Capacity => "capacity",
             Self::Version => "version",
+            Self::Runs => "runs",
         }
     }
 }
@@ -192,6 +200,8 @@ pub struct State {
     pub hours: Bytes,
     /// Days and half-hours with lessons.
     pub timetable: Timetable,
+    /// The term that is taught.
+    pub term: Term,
     /// Upgrades that are looked at.
     pub rollouts: Vec<Rollout>,
     /// Bookings that are open or may open again.
@@ -206,4 +216,6 @@ pub struct State {
     pub dropped: BTreeMap<String, u64>,
     /// Alarms that are on.
     pub alarms: BTreeSet<Alarm>,
+    /// Where series stand to their limits by runs, by room and measure, if the engine counts that itself.
+    pub limits: Vec<BTreeMap<usize, crate::judge::Series>>,
 }

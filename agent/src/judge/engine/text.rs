@@ -26,11 +26,14 @@ impl Engine {
     /// What is said of a booking.
     pub(super) fn action(&self, place: usize, at: i64, verb: Verb, reason: Option<String>) -> Action {
         let case = &self.state.cases[place];
+        if let Some(direction) = case.advice {
+            return self.advice(case, direction, at, verb, reason);
+        }
         let block = self.last_block();
         let (evidence, changed_before) = (self.sizes(place, block), self.changes(case));
         let ruled_out = self.ruled_out(case, block);
         let peers = self.peers(case);
-        let text = self.sentences(case, &evidence, &changed_before, &ruled_out, peers);
+        let text = self.sentences(case, (block, at), &evidence, &changed_before, &ruled_out, peers);
         Action {
             at,
             verb,
@@ -84,13 +87,13 @@ impl Engine {
         self.actions.push(action);
     }
 
-    fn names<'a>(&self, rooms: impl Iterator<Item = &'a usize>) -> Vec<String> {
+    pub(super) fn names<'a>(&self, rooms: impl Iterator<Item = &'a usize>) -> Vec<String> {
         let mut names: Vec<String> = rooms.map(|room| self.settings.rooms[*room].id.clone()).collect();
         names.sort_unstable();
         names
     }
 
-    fn scope(&self, scope: &Scope) -> (&'static str, String) {
+    pub(super) fn scope(&self, scope: &Scope) -> (&'static str, String) {
         match scope {
             Scope::Room(room) => ("room", self.settings.rooms[*room].id.clone()),
             Scope::Building(at) => ("building", self.site.buildings[*at].id.clone()),
@@ -145,7 +148,26 @@ impl Engine {
             };
             Some(if path == Path::Slow { (slow.sum, 1.0) } else { (fast.sum, if metric.heavy { 8.0 } else { 4.0 }) })
         };
-        let (s, h) = kind.and_then(|alarm| evidence(alarm.whose)).unwrap_or((case.size, 1.0));
+        let counted = match path {
+            Path::Version => Some((case.size, self.enough_to_blame(case, measure, block))),
+            Path::Limit | Path::Critical => kind.and_then(|alarm| self.beyond(*alarm, measure)),
+            _ => kind.and_then(|alarm| evidence(alarm.whose)),
+        };
+        let (s, h) = counted.unwrap_or((case.size, 1.0));
+        if before.is_empty() {
+            // Nothing is learned yet: what it should be is the limit.
+            let limit = if path == Path::Critical { metric.critical_limit } else { metric.limit };
+            let limit = metric.transformed(limit?)?;
+            let series = self.series(*case.rooms.first()?, measure)?;
+            now = (from..=block).map(|at| series.values.get(at)).filter(|value| !value.is_nan()).collect();
+            if path == Path::Critical || now.is_empty() {
+                now = vec![series.newest().or(now.last().copied())?];
+            }
+            off = now.iter().map(|value| value - limit).collect();
+            bad = off.iter().filter(|off| **off > 0.0).count() as u32 * rooms;
+            of = off.len() as u32 * rooms;
+            before = vec![limit];
+        }
         let (before, now, off) = (median(&mut before)?, median(&mut now)?, median(&mut off)?);
         Some(Size {
             metric: metric.name.clone(),
@@ -161,7 +183,72 @@ impl Engine {
         })
     }
 
-    fn changes(&self, case: &Case) -> Vec<Change> {
+    /// Blocks or samples beyond a limit, and how many make an alarm.
+    fn beyond(&self, alarm: super::state::Alarm, measure: usize) -> Option<(f64, f64)> {
+        let Whose::Room(room) = alarm.whose else { return None };
+        let series = self.series(room, measure)?;
+        Some(match alarm.path {
+            Path::Limit => (f64::from(series.beyond.count_ones()), 9.0),
+            _ => (f64::from(series.critical), 3.0),
+        })
+    }
+
+    /// The size from which on a rollout is blamed, as it is compared now.
+    fn enough_to_blame(&self, case: &Case, measure: usize, block: i64) -> f64 {
+        let rollout = self.state.rollouts.iter().find(|rollout| {
+            matches!(&case.scope, Scope::Version(component, version, service)
+                if (&rollout.component, &rollout.version, &rollout.service) == (component, version, service))
+        });
+        let cohort = rollout.and_then(|rollout| self.cohort(rollout, measure, block, 4));
+        if cohort.is_some_and(|cohort| cohort.controlled) { 0.6 } else { 0.8 }
+    }
+
+    /// What a booking without a size is about: before and now.
+    fn what(&self, case: &Case, block: i64) -> String {
+        let Some(first) = case.rooms.first().copied() else { return case.family.clone() };
+        if case.cause == Cause::Load {
+            let load = &self.state.services[self.site.service_of[first]].load;
+            let since = case.onset.max(block - NOW);
+            let highest =
+                (since..=block).filter_map(|at| load.range(load.bins.get(at))).map(|(low, high)| 0.5 * (low + high));
+            let (usual, now) = (load.busy_hour().unwrap_or_default(), highest.fold(0.0, f64::max));
+            return format!("{} {usual:.0} -> {now:.0} (more than the service bears)", self.settings.load_metric);
+        }
+        if !case.measures.is_empty() {
+            let healthy = |measure: usize| self.series(first, measure)?.healthy.expected(self.cell(first, block));
+            let unmeasured = case.measures.iter().map(|measure| {
+                let metric = self.metric(*measure);
+                let before = healthy(*measure).map_or(0.0, |healthy| metric.shown(healthy));
+                format!("{} {} -> none (not measured any more)", metric.name, amount(metric, before))
+            });
+            return unmeasured.collect::<Vec<_>>().join(" and ");
+        }
+        let metrics: Vec<&str> = case.metrics.iter().map(String::as_str).collect();
+        let now = if is_silent(case) { "none (the box is silent)" } else { "0 (probes fail)" };
+        format!("{} 1 -> {now}", metrics.join(" and "))
+    }
+
+    /// What was counted for a booking without a size.
+    fn counted(&self, case: &Case, at: i64) -> String {
+        let rooms = case.rooms.iter().map(|room| &self.state.rooms[*room]);
+        let Some(first) = case.rooms.first() else { return String::new() };
+        if case.cause == Cause::Load {
+            let evidence = self.state.services[self.site.service_of[*first]].load.evidence;
+            return format!(" Evidence {:.1} of {} material-hours.", evidence.sum, super::load::CAPACITY.alarm);
+        }
+        if !case.measures.is_empty() {
+            return " Evidence: none measured any more.".to_owned();
+        }
+        if is_silent(case) {
+            let heard = rooms.filter_map(|room| room.heard).max().unwrap_or(at);
+            return format!(" Evidence: nothing heard for {} min.", at.saturating_sub(heard) / 60_000);
+        }
+        let failed: Vec<u16> = rooms.map(|room| room.failed.0).filter(|failed| *failed > 0).collect();
+        let most = failed.iter().copied().max().unwrap_or_default();
+        format!(" Evidence: {} of {} rooms fail, {most} times in a row.", failed.len(), case.rooms.len())
+    }
+
+    pub(super) fn changes(&self, case: &Case) -> Vec<Change> {
         let onset = start_of(case.onset) + BLOCK_MS;
         let hours = |at: i64| (onset - at) as f64 / (2.0 * BLOCK_MS as f64);
         let room = case.rooms.iter().next();
@@ -211,7 +298,7 @@ impl Engine {
     /// Causes that were tested and are not it.
     fn ruled_out(&self, case: &Case, block: i64) -> Vec<RuledOut> {
         let mut out = Vec::new();
-        let Some(measure) = case.measures.first().copied() else { return out };
+        let Some(measure) = case.measures.first().copied() else { return self.not_without_measure(case, block) };
         let Some(first) = case.rooms.first().copied() else { return out };
         let service = self.site.service_of[first];
         let load = &self.state.services[service].load;
@@ -225,7 +312,8 @@ impl Engine {
         {
             let normal = shown(metric, metric.shown(expected));
             let because = format!("at {low:.0}-{high:.0} users it had {normal} over 28 days");
-            out.push(RuledOut { cause: "load", because });
+            let because_zh = format!("在 {low:.0}–{high:.0} 人时，近 28 天为 {normal}");
+            out.push(RuledOut::new("load", because, because_zh));
         }
         let Scope::Room(room) = case.scope else { return out };
         let same_version = |rollout: &&Rollout| rollout.rooms.get(&room).is_some_and(|up| block - up < 14 * DAY_BLOCKS);
@@ -236,16 +324,14 @@ impl Engine {
             if let Some((level, n)) = self.level_of(others.map(|(other, _)| *other), measure, block, NOW)
                 && n >= 4
             {
-                let because = format!(
-                    "{n} other rooms on {} {} at {}",
-                    rollout.component,
-                    rollout.version,
-                    change(metric, level)
-                );
-                out.push(RuledOut { cause: "version", because });
+                let (what, level) = (format!("{} {}", rollout.component, rollout.version), change(metric, level));
+                let because = format!("{n} other rooms on {what} at {level}");
+                let because_zh = format!("另有 {n} 间教室使用 {what}，变化 {level}");
+                out.push(RuledOut::new("version", because, because_zh));
             }
         }
         if !self.has_sisters(room) {
+            out.extend(self.not_by_itself(case, room, measure, block));
             return out;
         }
         let building = &self.site.buildings[self.site.building_of[room]];
@@ -253,22 +339,53 @@ impl Engine {
         if let Some((level, n)) = self.level_of(neighbours, measure, block, NOW)
             && n >= 3
         {
-            let because = format!("{n} other rooms in {} at {}", building.id, change(metric, level));
-            out.push(RuledOut { cause: "building", because });
+            let (id, level) = (&building.id, change(metric, level));
+            let because = format!("{n} other rooms in {id} at {level}");
+            let because_zh = format!("{id} 另有 {n} 间教室，变化 {level}");
+            out.push(RuledOut::new("building", because, because_zh));
         }
         let sisters = self.site.services[service].rooms.iter().copied().filter(|other| *other != room);
         if let Some((level, n)) = self.level_of(sisters, measure, block, NOW)
             && n >= SISTERS - 1
         {
-            let because = format!("{n} other rooms on {} at {}", self.site.services[service].id, change(metric, level));
-            out.push(RuledOut { cause: "service", because });
+            let (id, level) = (&self.site.services[service].id, change(metric, level));
+            let because = format!("{n} other rooms on {id} at {level}");
+            let because_zh = format!("{id} 上另有 {n} 间教室，变化 {level}");
+            out.push(RuledOut::new("service", because, because_zh));
         }
         out
+    }
+
+    /// Of a room without sisters: what the newest version before the onset did to it, if that is not the cause.
+    fn not_by_itself(&self, case: &Case, room: usize, measure: usize, block: i64) -> Option<RuledOut> {
+        let before = |rollout: &&Rollout| {
+            rollout.rooms.get(&room).is_some_and(|up| *up <= case.onset && block - up < 14 * DAY_BLOCKS)
+        };
+        let changed = self.changes(case);
+        let days = ((case.onset - self.state.first) / DAY_BLOCKS).min(CHANGES / 24);
+        if changed.is_empty() && self.settings.own && days > 0 {
+            let because = format!("none was changed in the {days} days before");
+            let because_zh = format!("此前 {days} 天内没有版本变更");
+            return Some(RuledOut::new("version", because, because_zh));
+        }
+        let rollouts = self.state.rollouts.iter().filter(before);
+        let rollout = rollouts.max_by_key(|rollout| rollout.rooms[&room]).filter(|_| case.cause != Cause::Version)?;
+        let shift = self.shift_alone(rollout, room, measure, case.onset, 8)?;
+        let metric = self.metric(measure);
+        let material = shift.center / metric.material;
+        if material >= 0.8 && shift.low > 0.0 {
+            return None;
+        }
+        let (what, level) = (format!("{} {}", rollout.component, rollout.version), change(metric, material));
+        let because = format!("from {what} to the onset at {level}, against the week before it");
+        let because_zh = format!("{what} 安装后至故障开始前，与安装前一周相比变化 {level}");
+        Some(RuledOut::new("version", because, because_zh))
     }
 
     fn sentences(
         &self,
         case: &Case,
+        (block, at): (i64, i64),
         evidence: &[Size],
         changes: &[Change],
         ruled_out: &[RuledOut],
@@ -284,42 +401,48 @@ impl Engine {
                     Some(metric) if metric.scale == Scale::Log => format!("x{:.1}, ", size.now / size.before),
                     _ => String::new(),
                 };
-                let Size { metric, before, now, material, .. } = size;
+                let (before, now) = match metric {
+                    Some(metric) => (amount(metric, size.before), amount(metric, size.now)),
+                    None => (size.before.to_string(), size.now.to_string()),
+                };
+                let Size { metric, material, .. } = size;
                 format!("{metric} {before} -> {now} ({times}{material:.1} times material)")
             })
             .collect();
-        let what = if sizes.is_empty() {
-            let failing: Vec<&str> = case.metrics.iter().map(String::as_str).collect();
-            match case.cause {
-                Cause::Load => "load beyond what the service bears".to_owned(),
-                _ => format!("{} failing", failing.join(" and ")),
-            }
-        } else {
-            sizes.join(" and ")
-        };
+        let what = if sizes.is_empty() { self.what(case, block) } else { sizes.join(" and ") };
         let _ = write!(text, "{what} since {}.", moment(start_of(case.onset), self.settings.zone));
         if let Some(size) = evidence.first() {
-            let unit = if size.path == "slow" { "material-days" } else { "material-hours" };
+            let unit = match size.path {
+                "slow" => "material-days",
+                "limit" => "half-hours beyond the limit",
+                "critical" => "samples beyond the critical limit",
+                "version" => "times material",
+                _ => "material-hours",
+            };
             let _ = write!(
                 text,
                 " {} of the last {} half-hours; evidence {:.1} of {} {unit}.",
                 size.bad, size.of, size.s, size.h
             );
         }
-        let changed: Vec<String> = changes
-            .iter()
-            .map(|change| format!("{} {} {:.0} h before", change.component, change.to, change.ago_h))
-            .collect();
-        let changed = if changed.is_empty() { "nothing known for 14 days".to_owned() } else { changed.join(", ") };
+        if evidence.is_empty() {
+            text.push_str(&self.counted(case, at));
+        }
+        let changed = changed(changes);
         let _ = write!(text, " Changed before: {changed}.");
-        for RuledOut { cause, because } in ruled_out {
+        for RuledOut { cause, because, .. } in ruled_out {
             let _ = write!(text, " Not the {cause}: {because}.");
         }
         match (peers, ruled_out.is_empty()) {
             (Some(0), _) => text.push_str(" Peers: none; not examined: building, service (fewer than 8 rooms)."),
-            (_, true) => text.push_str(" Not examined: load, version, building, service."),
+            (_, true) => {
+                let others = ["load", "version", "building", "service"].into_iter();
+                let others: Vec<&str> = others.filter(|cause| *cause != case.cause.name()).collect();
+                let _ = write!(text, " Not examined: {}.", others.join(", "));
+            }
             _ => {}
         }
+        text.push_str(&self.doubt(case, block));
         if case.cause == Cause::Version {
             text.push_str(" Hold the rollout.");
         }
@@ -327,9 +450,9 @@ impl Engine {
             Some(measure) if case.cause != Cause::Load => {
                 let metric = self.metric(*measure);
                 let clear = evidence.first().map(|size| clear_at(metric, size.before));
-                let clear = clear.map_or_else(String::new, |clear| format!(" {}", shown(metric, clear)));
                 let side = if metric.worse == super::settings::Worse::Down { "over" } else { "under" };
-                let _ = write!(text, " Clears when {} stays {side}{clear} for 18 h.", metric.name);
+                let clear = clear.map_or_else(|| "in health".to_owned(), |clear| format!("{side} {}", rounded(clear)));
+                let _ = write!(text, " Clears when {} stays {clear} for 18 h.", metric.name);
             }
             Some(_) => text.push_str(" Clears after 18 h of lessons at a usual load."),
             None if case.cause == Cause::Load => text.push_str(" Clears after 18 h of lessons at a usual load."),
@@ -342,6 +465,21 @@ impl Engine {
     }
 }
 
+/// Whether a booking is that of a box that says nothing any more.
+fn is_silent(case: &Case) -> bool {
+    let silent = |whose| matches!(whose, Whose::Room(room) if case.alarms.contains(&super::critical::silent(room)));
+    case.alarms.iter().any(|alarm| silent(alarm.whose))
+}
+
+/// What changed before, in words.
+pub(super) fn changed(changes: &[Change]) -> String {
+    let changed: Vec<String> = changes
+        .iter()
+        .map(|change| format!("{} {} {:.0} h before", change.component, change.to, change.ago_h))
+        .collect();
+    if changed.is_empty() { "nothing known for 14 days".to_owned() } else { changed.join(", ") }
+}
+
 /// Half of what is material above the healthy value: where recovery begins.
 fn clear_at(metric: &MetricSettings, before: f64) -> f64 {
     let sign = if metric.worse == super::settings::Worse::Down { -1.0 } else { 1.0 };
@@ -352,7 +490,7 @@ fn clear_at(metric: &MetricSettings, before: f64) -> f64 {
 }
 
 /// A level in words of the metric: percent on a log scale, an amount on a linear one.
-fn change(metric: &MetricSettings, level: f64) -> String {
+pub(super) fn change(metric: &MetricSettings, level: f64) -> String {
     match metric.scale {
         Scale::Log => format!("{:+.0} %", ((level * metric.material).exp() - 1.0) * 100.0),
         Scale::Linear => format!("{:+.1} times material", level),
@@ -360,7 +498,7 @@ fn change(metric: &MetricSettings, level: f64) -> String {
 }
 
 /// Three digits are enough for people, and the same on every machine.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     if !value.is_finite() {
         return 0.0;
     }
@@ -376,11 +514,16 @@ fn rounded(value: f64) -> f64 {
 }
 
 fn shown(metric: &MetricSettings, value: f64) -> String {
-    format!("{} {}", metric.name, rounded(value))
+    format!("{} {}", metric.name, amount(metric, value))
+}
+
+/// A value in the unit of a metric of bellwether's own, as a number of any other.
+fn amount(metric: &MetricSettings, value: f64) -> String {
+    metric.unit.map_or_else(|| rounded(value).to_string(), |unit| unit.show(value))
 }
 
 /// An instant by the clocks of the site: `Tue 14 Oct 09:30`.
-fn moment(at: i64, zone: Tz) -> String {
+pub(super) fn moment(at: i64, zone: Tz) -> String {
     let utc = DateTime::from_timestamp_millis(at).unwrap_or_default().naive_utc();
     let offset = zone.offset_from_utc_datetime(&utc).fix();
     let local = utc.checked_add_offset(offset).unwrap_or(utc);

@@ -1,6 +1,7 @@
 //! Opening the file: the folder's lock, the checks, the migrations.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
@@ -40,7 +41,7 @@ impl Sqlite {
         let lock = lock(path)?;
         keep_private(path)?;
         let connection = options(path).create_if_missing(true).connect().await.map_err(|error| failed(path, error))?;
-        let mut database = Self { path: path.to_owned(), connection, lock: Some(lock) };
+        let mut database = Self { path: path.to_owned(), connection, lock: Some(lock), series: HashMap::new() };
         match database.prepare(ledger_id).await {
             Ok(()) => Ok(database),
             Err(Fault::Other(error)) => {
@@ -62,7 +63,7 @@ impl Sqlite {
             return Err(StoreError::Missing { path: path.to_owned() });
         }
         let connection = options(path).read_only(true).connect().await.map_err(|error| failed(path, error))?;
-        let mut database = Self { path: path.to_owned(), connection, lock: None };
+        let mut database = Self { path: path.to_owned(), connection, lock: None, series: HashMap::new() };
         let (application, version) = (database.pragma("application_id").await?, database.pragma("user_version").await?);
         if version > VERSION {
             return Err(StoreError::Newer { path: path.to_owned(), found: version, known: VERSION });
@@ -225,7 +226,7 @@ fn keep_private(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Opens without reading, and makes what is not there.
-fn private() -> OpenOptions {
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o640);
     options

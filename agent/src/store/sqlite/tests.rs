@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bellwether_probes::{Metric, ProbeRun, Reading};
 use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -14,11 +15,13 @@ use super::*;
 use crate::{
     booking::{Operation, State},
     store::{
-        Backend, OrderState, Settlement, Store,
+        Backend, JudgeSnapshot, OrderState, Settlement, Since, Store,
         conformance::{at, booking, conclusion, full_memory, order},
         schema,
     },
 };
+
+mod history;
 
 fn place() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -36,7 +39,7 @@ async fn raw(path: &Path, sql: &'static str) {
 async fn made(path: &Path) {
     let (store, memory) = Store::open(path, at(0), "ledger").await.unwrap();
     let conclusion = conclusion(&full_memory(&memory), &[booking("b")], &[order("b", 1, "folder", Operation::Open)]);
-    store.commit("first", &conclusion, at(10)).await.unwrap();
+    store.commit("first", &conclusion, Record::default(), at(10)).await.unwrap();
     store.close().await;
 }
 
@@ -228,7 +231,7 @@ async fn a_full_disk_changes_nothing_and_passes() {
     let (_folder, path) = place();
     let (store, memory) = Store::open(&path, at(0), "ledger").await.unwrap();
     let small = conclusion(&memory, &[booking("b")], &[order("b", 1, "folder", Operation::Open)]);
-    store.commit("first", &small, at(10)).await.unwrap();
+    store.commit("first", &small, Record::default(), at(10)).await.unwrap();
     store.begin("b.1", at(11)).await.unwrap();
 
     let pages = number(&store, "PRAGMA page_count").await;
@@ -237,7 +240,7 @@ async fn a_full_disk_changes_nothing_and_passes() {
     large.orders[0].body = "x".repeat(100_000);
     // More than once: the connection must come out of it clean each time.
     for _ in 0..3 {
-        let error = store.commit("second", &large, at(20)).await.unwrap_err();
+        let error = store.commit("second", &large, Record::default(), at(20)).await.unwrap_err();
         assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
         assert_eq!(store.memory().await.unwrap(), small.memory);
         assert_eq!(store.bookings().await.unwrap(), small.bookings);
@@ -246,7 +249,7 @@ async fn a_full_disk_changes_nothing_and_passes() {
     store.settle("b.1", &Settlement::Done { remote_id: None }, None, at(21)).await.unwrap();
 
     number(&store, "PRAGMA max_page_count = 1000000").await;
-    assert_eq!(store.commit("second", &large, at(30)).await.unwrap(), Committed::New);
+    assert_eq!(store.commit("second", &large, Record::default(), at(30)).await.unwrap(), Committed::New);
     store.close().await;
     let (store, memory) = Store::open(&path, at(40), "ledger").await.unwrap();
     assert_eq!(memory.bookings.keys().collect::<Vec<_>>(), ["b", "c"]);
@@ -262,13 +265,13 @@ async fn a_transaction_that_is_dropped_half_way_leaves_nothing() {
     let half = conclusion(&full_memory(&memory), &[booking("b")], &[order("b", 1, "folder", Operation::Open)]);
     let mut database = Sqlite::open(&path, at(1), "ledger").await.unwrap();
     database.begin_transaction("test").await.unwrap();
-    database.write(&Batch::new("first", &half, at(1))).await.unwrap();
+    database.write(&Batch::new("first", &half, Record::default(), at(1))).await.unwrap();
     assert_eq!(database.bookings().await.unwrap().len(), 1, "it was under way");
     drop(database);
     let (store, memory) = Store::open(&path, at(2), "ledger").await.unwrap();
     assert_eq!(memory, Memory { ledger_id: "ledger".to_owned(), ..Memory::default() });
     assert_eq!(number(&store, "SELECT count(*) FROM orders").await, 0);
-    assert_eq!(store.commit("first", &half, at(3)).await.unwrap(), Committed::New);
+    assert_eq!(store.commit("first", &half, Record::default(), at(3)).await.unwrap(), Committed::New);
 }
 
 #[tokio::test]
@@ -276,7 +279,7 @@ async fn a_caller_that_goes_away_does_not_cut_a_commit_short() {
     let (_folder, path) = place();
     let (store, memory) = Store::open(&path, at(0), "ledger").await.unwrap();
     let all = conclusion(&full_memory(&memory), &[booking("b")], &[order("b", 1, "folder", Operation::Open)]);
-    let mut commit = Box::pin(store.commit("first", &all, at(10)));
+    let mut commit = Box::pin(store.commit("first", &all, Record::default(), at(10)));
     // Polled once, so that the job is in the queue, and dropped.
     std::future::poll_fn(|context| {
         assert!(commit.as_mut().poll(context).is_pending());
@@ -293,12 +296,12 @@ async fn an_unchanged_memory_is_not_written_again() {
     let (_folder, path) = place();
     let (store, memory) = Store::open(&path, at(0), "ledger").await.unwrap();
     let mut same = conclusion(&full_memory(&memory), &[], &[]);
-    store.commit("first", &same, at(10)).await.unwrap();
+    store.commit("first", &same, Record::default(), at(10)).await.unwrap();
     let before = number(&store, "SELECT total_changes()").await;
-    store.commit("second", &same, at(20)).await.unwrap();
+    store.commit("second", &same, Record::default(), at(20)).await.unwrap();
     assert_eq!(number(&store, "SELECT total_changes()").await - before, 1, "the inspection's id alone");
     same.memory.epochs.insert("room-301|net|room".to_owned(), 8);
-    store.commit("third", &same, at(30)).await.unwrap();
+    store.commit("third", &same, Record::default(), at(30)).await.unwrap();
     assert_eq!(number(&store, "SELECT total_changes()").await - before, 3);
 }
 
@@ -316,18 +319,30 @@ async fn a_judge_s_state_that_cannot_be_read_is_learnt_again() {
     assert!(path.exists());
 }
 
-const STORED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/databases/v1.db");
+const STORED: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/databases/v1.db"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/databases/v2.db"),
+];
 
 #[tokio::test]
-async fn the_stored_database_of_schema_1_opens() {
-    let (_folder, path) = place();
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
+async fn the_stored_databases_of_all_schemas_open() {
     if std::env::var_os("BLESS").is_some() {
         write_the_stored_database().await;
     }
-    fs::copy(STORED, &path).unwrap();
-    let (store, memory) = Store::open(&path, at(100), "other").await.unwrap();
-    assert_eq!(memory.ledger_id, "stored-v1");
+    for (stored, schema) in STORED.iter().zip(1..) {
+        let (_folder, path) = place();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::copy(stored, &path).unwrap();
+        let (store, memory) = Store::open(&path, at(100), "other").await.unwrap();
+        assert_eq!(memory.ledger_id, format!("stored-v{schema}"));
+        is_as_it_was_stored(&store, &memory).await;
+        let (samples, judge) = (store.samples_since(Since::Instant(at(-100))).await, store.judge_snapshot().await);
+        let expected = if schema < 2 { (0, None) } else { (2, Some(7)) };
+        assert_eq!((samples.unwrap().samples.len(), judge.unwrap().map(|judge| judge.format)), expected);
+    }
+}
+
+async fn is_as_it_was_stored(store: &Store, memory: &Memory) {
     assert_eq!(memory.judge.len(), 12, "states of the judge");
     assert_eq!((memory.versions.len(), memory.changes.len(), memory.incidents.len()), (1, 12, 1));
     assert_eq!(memory.epochs["room-301|net|room"], 7);
@@ -342,13 +357,13 @@ async fn the_stored_database_of_schema_1_opens() {
             .zip(OrderState::ALL)
             .map(|(now, was)| (was.name().to_owned(), now));
     assert_eq!(orders, expected.collect::<Vec<_>>(), "what was in flight is ambiguous");
-    assert_eq!(number(&store, "PRAGMA user_version").await, schema::VERSION);
+    assert_eq!(number(store, "PRAGMA user_version").await, schema::VERSION);
 }
 
 /// Writes the database of the present schema. A schema that was released is never written again.
 async fn write_the_stored_database() {
     let (_folder, path) = place();
-    let (store, memory) = Store::open(&path, at(0), "stored-v1").await.unwrap();
+    let (store, memory) = Store::open(&path, at(0), "stored-v2").await.unwrap();
     let bookings: Vec<_> = State::ALL
         .into_iter()
         .enumerate()
@@ -356,7 +371,11 @@ async fn write_the_stored_database() {
         .collect();
     let orders: Vec<_> =
         (1..).zip(OrderState::ALL).map(|(seq, state)| order("holding", seq, state.name(), Operation::Open)).collect();
-    store.commit("first", &conclusion(&full_memory(&memory), &bookings, &orders), at(10)).await.unwrap();
+    let mut run = ProbeRun::new("call", at(9));
+    run.readings.push(Reading::new(at(9), Metric::MediaLoss, 0.01, 500));
+    let judge = JudgeSnapshot { format: 7, at: at(10), bytes: b"judge".to_vec() };
+    let record = Record { runs: &[run], judge: Some(&judge), ..Record::default() };
+    store.commit("first", &conclusion(&full_memory(&memory), &bookings, &orders), record, at(10)).await.unwrap();
     for order in &orders[1..] {
         store.begin(&order.op_key, at(20)).await.unwrap();
     }
@@ -370,6 +389,5 @@ async fn write_the_stored_database() {
         store.settle(&order.op_key, &settlement, None, at(30)).await.unwrap();
     }
     store.close().await;
-    fs::create_dir_all(Path::new(STORED).parent().unwrap()).unwrap();
-    fs::copy(&path, STORED).unwrap();
+    fs::copy(&path, STORED[1]).unwrap();
 }
