@@ -74,8 +74,8 @@ pub struct Locale {
     pub timezone: Tz,
     /// Language of texts for people.
     pub language: Language,
-    /// Which metric of a `load` probe says how much the room's media service has to do: it accompanies every
-    /// inspection.
+    /// Which metric of a `load` probe says how much the room's media service has to do: half-hours are compared
+    /// with others of the same load.
     pub load_metric: Metric,
 }
 

@@ -30,7 +30,7 @@ pub struct Shift {
     pub bad: u32,
     /// Half-hours since the onset.
     pub of: u32,
-    /// By what it was found: `fast`, `slow`, `version`, or a limit.
+    /// By what it was found: `fast`, `slow`, `version`, `capacity`, or a limit.
     pub path: String,
     /// Evidence so far, in material-hours, or material-days if it was found by days.
     pub s: f64,
