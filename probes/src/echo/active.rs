@@ -78,10 +78,12 @@ pub(crate) fn analyse(take: &Take<'_>, sweeps: &Sweeps) -> Findings {
     };
     let found = search(&take.microphone, sweeps, &mut plan);
     let too_short = matches!(found, Search::Short);
+    let lost = take.slips > 0 || reference_slipped;
     let is_processed = take.devices.microphone.is_processed;
     let live = liveness(&Signs {
         heard: found.is_heard() == Some(true),
         played,
+        lost,
         reach: found.reach(&plan),
         loudspeaker_muted,
         microphone_muted,
@@ -94,7 +96,8 @@ pub(crate) fn analyse(take: &Take<'_>, sweeps: &Sweeps) -> Findings {
     // A canceller that learns makes sweeps as unlike each other as lost sound does: then neither is claimed.
     let unlike = if is_processed { Reason::FewSamples } else { Reason::Slip };
     if too_short && !muted {
-        findings.reason = Some(Reason::FewSamples);
+        // What was lost is missing in the end.
+        findings.reason = Some(if lost { Reason::Slip } else { Reason::FewSamples });
         return findings;
     }
     findings.loudspeaker = live.loudspeaker;
@@ -103,7 +106,7 @@ pub(crate) fn analyse(take: &Take<'_>, sweeps: &Sweeps) -> Findings {
     if findings.reason == Some(Reason::Noise) && findings.clipping.is_some_and(|share| share > 0.001) {
         findings.reason = Some(Reason::Clipped);
     }
-    if !muted && (take.slips > 0 || reference_slipped) {
+    if !muted && lost {
         findings.reason = Some(Reason::Slip);
     } else if !muted && matches!(found, Search::Torn) {
         findings.reason = Some(unlike);

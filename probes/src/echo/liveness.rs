@@ -20,6 +20,8 @@ pub(crate) struct Signs {
     pub(crate) heard: bool,
     /// Whether they were found in what the loudspeaker was given; nothing where that was not listened to.
     pub(crate) played: Option<bool>,
+    /// Whether sound was lost on the way: sweeps that are torn apart by that need not be found.
+    pub(crate) lost: bool,
     /// The greatest loss, in decibels, at which the sweeps would have been found.
     pub(crate) reach: Option<f64>,
     pub(crate) loudspeaker_muted: bool,
@@ -61,9 +63,10 @@ impl Signs {
 ///
 /// The server's word that a device is muted comes first: a muted microphone shows neither device, a muted
 /// loudspeaker only the microphone. Sweeps that are heard prove both, however silent it is in between (a gate
-/// may close). Sweeps that are not heard prove a dead microphone where that gives nothing, and a dead
-/// loudspeaker where the microphone sounds like a room, the noise would have let them through, and the
-/// loudspeaker was given them, as far as that was listened to. A canceller that has learnt lets none through.
+/// may close). Sweeps that are not heard prove nothing where sound was lost; else they prove a dead microphone
+/// where that gives nothing, and a dead loudspeaker where the microphone sounds like a room, the noise would
+/// have let them through, and the loudspeaker was given them, as far as that was listened to. A canceller that
+/// has learnt lets none through.
 pub(crate) fn liveness(signs: &Signs) -> Liveness {
     use State::{Dead, Unsure, Working};
     let normal = if signs.is_normal() { Working } else { Unsure };
@@ -74,6 +77,8 @@ pub(crate) fn liveness(signs: &Signs) -> Liveness {
         (Unsure, microphone, Some(Reason::Muted))
     } else if signs.heard {
         (Working, Working, None)
+    } else if signs.lost {
+        (Unsure, Unsure, Some(Reason::Slip))
     } else if signs.is_silent() {
         (Unsure, Dead, Some(Reason::Dead))
     } else if signs.played == Some(false) {

@@ -399,6 +399,25 @@ fn sound_that_was_lost_or_repeated_voids_the_numbers() {
     let mut lost = play.clone();
     lost.drain(200_000..200_256);
     assert_eq!(reason(&heard, Some(&lost), 0), Some(Reason::Slip));
+    // So much that too few sweeps are left.
+    assert_eq!(reason(&heard[..2 * PERIOD], None, 1), Some(Reason::Slip));
+    assert_eq!(reason(&heard[..2 * PERIOD], None, 0), Some(Reason::FewSamples));
+}
+
+#[test]
+fn where_sound_was_lost_no_device_is_dead_for_want_of_sweeps() {
+    let hiss = pink(NOISE_LENGTH, 23);
+    let room = noisy(&vec![0.0; ACTIVE.length()], &hiss, 0, 1e-3);
+    let devices = devices();
+    let found = |samples: &[i16], slips| {
+        let microphone = Line { samples, start: 0.0 };
+        analyse(&Take { microphone, reference: None, slips, devices: &devices }, &ACTIVE)
+    };
+    let state = |found: Findings| (found.loudspeaker, found.microphone, found.reason);
+    for samples in [room.clone(), vec![0; room.len()]] {
+        assert_eq!(state(found(&samples, 1)), (State::Unsure, State::Unsure, Some(Reason::Slip)));
+        assert_eq!(state(found(&samples, 0)).2, Some(Reason::Dead));
+    }
 }
 
 #[test]

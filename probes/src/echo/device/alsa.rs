@@ -188,7 +188,8 @@ impl Streams {
     }
 
     fn course(&mut self) -> Result<Course, Failure> {
-        let slips = self.all().map(|stream| stream.slips).sum();
+        // A leap is sound that was lost without a word.
+        let slips = self.all().map(|stream| stream.slips + u32::from(pace::has_leapt(&stream.points))).sum();
         // What all places are places of, and which frame of it is the place 0.
         let (played, zero) = match (&self.loudspeaker, self.begin, &self.reference) {
             (Some(stream), Some(begin), _) => (stream, begin),
@@ -196,7 +197,10 @@ impl Streams {
             _ => (&self.microphone, LEAD),
         };
         let start = |stream: &Stream| {
-            let place = pace::played_at(LEAD as f64, &stream.points, &played.points).ok_or_else(|| {
+            let place = pace::played_at(LEAD as f64, &stream.points, &played.points);
+            // Once a device slipped, its places are noted no longer; where they are too few, of a take that has no
+            // number anyway, both are taken to have begun at once.
+            let place = place.or((slips > 0).then_some(LEAD as f64)).ok_or_else(|| {
                 // Whichever of the two told less.
                 let few = if stream.points.len() < played.points.len() { stream } else { played };
                 let detail = format!("{} told too seldom where it stood to say when sound was taken", few.opened);

@@ -9,6 +9,10 @@
 //! On a busy box steps themselves are late, and few answers come right after one: such a line is some tenths
 //! of a millisecond off. Two counters that are moved by the same timer or interrupt, as those of one card may be,
 //! are late together, and their difference is not off at all.
+//!
+//! A box that stands still for longer than a device's buffer lasts loses sound, and need not be told: a counter
+//! that goes round and round is then behind by whole rounds, and nobody ran out of anything. But the device is
+//! from there on behind its pace.
 
 /// An answer: frames that had passed, at a time in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,6 +34,12 @@ const FURTHEST: f64 = 500e-6;
 const IN_STEP: f64 = 0.9;
 /// The most by which their distance may depart from what the lines say, in frames: 0.5 ms.
 const DEPARTURE: f64 = 0.0005 * RATE;
+/// Answers before a place, and after it, by which the pace of the one side is held against that of the other:
+/// half a second.
+const AROUND: usize = 50;
+/// By how much they may differ, in frames: 20 ms. A buffer holds more; a counter that moves in large steps, a clock
+/// that is far off, and answers that are late differ by less. The sweeps themselves tell if less was lost.
+const LOST: f64 = 0.02 * RATE;
 /// Nominal frames a second.
 const RATE: f64 = crate::echo::RATE as f64;
 
@@ -81,6 +91,26 @@ pub(super) fn played_at(frames: f64, taken: &[Point], played: &[Point]) -> Optio
     let by_time = Pace::of(played)?.frames_at(Pace::of(taken)?.time_of(frames));
     let in_step = ahead_in_step(taken, played).map(|ahead| frames + ahead);
     Some(in_step.filter(|place| (place - by_time).abs() <= DEPARTURE).unwrap_or(by_time))
+}
+
+/// Whether a device that gave these answers, in the order of time, has fallen behind its pace, or leapt ahead, and
+/// stayed there: sound was lost, and nobody said so.
+pub(super) fn has_leapt(points: &[Point]) -> bool {
+    let Some(first) = points.first() else { return false };
+    let settled = points.partition_point(|point| point.at < first.at + SETTLING);
+    let ahead: Vec<f64> = points[settled..].iter().map(|point| point.frames - RATE * point.at).collect();
+    (FEWEST..=ahead.len().saturating_sub(FEWEST)).any(|place| {
+        let before = &ahead[place.saturating_sub(AROUND)..place];
+        let after = &ahead[place..ahead.len().min(place + AROUND)];
+        (upper(after) - upper(before)).abs() > LOST
+    })
+}
+
+/// What a quarter of the values is above of, as most answers may be late; of one value at the least.
+fn upper(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    sorted[3 * sorted.len() / 4]
 }
 
 /// Frames by which what is played is ahead of what is taken, if both counters move in step.
@@ -221,6 +251,53 @@ mod tests {
         taken.iter_mut().for_each(|point| point.at += 0.002);
         let place = played_at(48_000.0, &taken, &played).unwrap();
         assert!((place - 49_096.0).abs() < DEPARTURE, "{place}");
+    }
+
+    /// The answers after a stay of the box at 4 s, in which a counter of `buffer` frames went round unseen.
+    fn answers_after_a_stay(buffer: f64, seconds: f64) -> Vec<Point> {
+        let mut points = answers(48_000.0, 8.0, 0.004, 0.002);
+        points.retain(|point| !(4.0..4.0 + seconds).contains(&point.at));
+        let lost = (seconds * RATE / buffer).floor() * buffer;
+        points.iter_mut().filter(|point| point.at >= 4.0).for_each(|point| point.frames -= lost);
+        points
+    }
+
+    #[test]
+    fn a_counter_that_went_round_unseen_has_lost_sound() {
+        // As the kernel's loopback card answers after a box stood still: 0.3 s, a buffer of 0.25 s.
+        assert!(has_leapt(&answers_after_a_stay(12_000.0, 0.3)));
+        assert!(has_leapt(&answers_after_a_stay(48_000.0, 1.1)));
+        // Also close to the begin, and close to the end.
+        for place in [40, 600] {
+            let mut points = answers(48_000.0, 8.0, 0.004, 0.002);
+            points[place..].iter_mut().for_each(|point| point.frames -= 12_000.0);
+            assert!(has_leapt(&points), "{place}");
+            points[place..].iter_mut().for_each(|point| point.frames += 24_000.0);
+            assert!(has_leapt(&points), "{place}");
+        }
+        // Stays that follow one another.
+        let mut points = answers(48_000.0, 8.0, 0.004, 0.002);
+        points.iter_mut().for_each(|point| point.frames -= 12_000.0 * (point.at / 0.3).floor());
+        assert!(has_leapt(&points));
+    }
+
+    #[test]
+    fn a_stay_that_the_buffer_outlasts_a_poor_clock_and_coarse_steps_lose_nothing() {
+        assert!(!has_leapt(&answers_after_a_stay(12_000.0, 0.24)));
+        for rate in [48_000.0 * (1.0 + FURTHEST), 48_000.0 * (1.0 - FURTHEST)] {
+            assert!(!has_leapt(&answers(rate, 60.0, 0.004, 0.002)), "{rate}");
+        }
+        // A counter that moves by 1024 frames, and answers that come up to 100 ms late.
+        assert!(!has_leapt(&answers(48_000.0, 60.0, 1024.0 / RATE, 0.002)));
+        let mut late = answers(48_000.0, 60.0, 0.004, 0.1);
+        late.sort_by(|one, other| one.at.total_cmp(&other.at));
+        assert!(!has_leapt(&late));
+        // What it does at its start, and single answers.
+        let mut points = answers(48_000.0, 8.0, 0.004, 0.002);
+        points[..10].iter_mut().for_each(|point| point.frames += 12_000.0);
+        points[300..304].iter_mut().for_each(|point| point.frames -= 12_000.0);
+        assert!(!has_leapt(&points));
+        assert!(!has_leapt(&[]) && !has_leapt(&points[..30]));
     }
 
     #[test]
