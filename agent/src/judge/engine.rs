@@ -16,6 +16,7 @@
 //! read again in between.
 
 mod advice;
+mod alone;
 mod blame;
 mod book;
 pub mod case;

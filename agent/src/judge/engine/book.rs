@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Onsets of one room within this many blocks are one fault.
-const SAME_ONSET: i64 = 6;
+pub(super) const SAME_ONSET: i64 = 6;
 /// Episodes from which on a fault is intermittent: it is never withdrawn again.
 const INTERMITTENT: u32 = 3;
 
@@ -281,6 +281,26 @@ impl Engine {
     /// What people say of a booking: `confirm`, `start`, `done` or `accept`. False if it is unknown.
     pub fn maintenance(&mut self, at: i64, action: &str, booking: &str) -> bool {
         let Some(place) = self.state.cases.iter().position(|case| case.id == booking) else { return false };
+        self.work(at, action, place)
+    }
+
+    /// What people do in a room of its own judge: `start` or `done`, and `accept` of what was booked for a family
+    /// and a cause. The room is muted while they are at it, and for an hour after.
+    pub fn room_work(&mut self, at: i64, action: &str, family: &str, cause: Cause) {
+        let is_of = |case: &super::case::Case| case.family == family && case.cause == cause;
+        let places: Vec<usize> = (0..self.state.cases.len()).filter(|place| is_of(&self.state.cases[*place])).collect();
+        for place in places {
+            self.work(at, action, place);
+        }
+        let muted_until = match action {
+            "start" => i64::MAX,
+            "done" => at + 2 * BLOCK_MS,
+            _ => return,
+        };
+        self.state.rooms.iter_mut().for_each(|room| room.muted_until = Some(muted_until));
+    }
+
+    fn work(&mut self, at: i64, action: &str, place: usize) -> bool {
         let rooms: Vec<usize> = self.state.cases[place].rooms.iter().copied().collect();
         let block = block_of(at);
         match action {

@@ -12,12 +12,18 @@ use super::{
 
 /// A room that was heard of so long ago reports no longer, in milliseconds.
 pub(super) const FRESH: i64 = 1_200_000;
-/// A box that is silent for so long may be dead, in milliseconds.
+/// A box that is silent for longer may be dead, in milliseconds. Only longer: silence is looked at before what
+/// is sent at that very instant, and a box that starts anew while samples get lost is back after an hour.
 const SILENT: i64 = 3_600_000;
 /// Silence in lessons that makes it so, in milliseconds.
 const SILENT_IN_LESSONS: i64 = 1_200_000;
 /// Failures in a row that put a room down, and for how long, in milliseconds.
 const DOWN: (u16, i64) = (3, 600_000);
+/// Failures out of lessons for so long are an outage for a room that has too few sisters to tell one by, in
+/// milliseconds.
+const OUT_ALONE: i64 = 1_800_000;
+/// Rooms that an outage needs.
+const OUTAGE: usize = 3;
 /// Name of the metric that tells whether a probe came through.
 pub(super) const PROBE_OK: &str = "probe_ok";
 /// Family of it: of its own, so that an outage is never an update of a slower fault that is open.
@@ -108,7 +114,12 @@ impl Engine {
             all += 1;
             failing += usize::from(room.failed.0 >= times);
         }
-        failing >= 3 && failing * 2 >= all
+        failing >= OUTAGE && failing * 2 >= all
+    }
+
+    /// Whether too few rooms use the service of a room for them ever to tell an outage of it.
+    pub(super) fn is_told_alone(&self, room: usize) -> bool {
+        self.site.services[self.site.service_of[room]].rooms.len() < OUTAGE
     }
 
     /// A room that is down at a lesson or up to an hour before, by itself.
@@ -116,13 +127,19 @@ impl Engine {
         let Site { service_of, building_of, .. } = &self.site;
         let shared = self.state.services[service_of[room]].out || self.state.buildings[building_of[room]].out;
         let state = &self.state.rooms[room];
-        if shared || !state.lessons.near(at) {
+        let (near, alone) = (state.lessons.near(at), self.is_told_alone(room));
+        if shared || !near && !alone {
             return;
         }
-        let long = |times: u16, since: i64| times >= DOWN.0 && at - since >= DOWN.1;
+        let long = |times: u16, since: i64| times >= DOWN.0 && at - since >= if near { DOWN.1 } else { OUT_ALONE };
         if !state.down && long(state.failed.0, state.failed.1) {
             self.state.rooms[room].down = true;
-            self.report_failure(at, Whose::Room(room), Scope::Room(room), Cause::Room, &[room]);
+            // What it reports comes through, so it is not the room's own way out that is cut.
+            let cause = if alone { Cause::Service } else { Cause::Room };
+            self.report_failure(at, Whose::Room(room), Scope::Room(room), cause, &[room]);
+        }
+        if !near {
+            return;
         }
         for measure in 0..self.state.measures.len() {
             let Some(series) = self.series(room, measure) else { continue };
@@ -153,7 +170,7 @@ impl Engine {
             // A box that was switched off cannot have told so itself.
             let Some(heard) = state.heard.filter(|_| !self.settings.own) else { continue };
             let muted = state.muted_until.is_some_and(|until| at < until);
-            if state.dead || muted || at - heard < SILENT {
+            if state.dead || muted || at - heard <= SILENT {
                 continue;
             }
             if state.lessons.between(heard, at) >= SILENT_IN_LESSONS {

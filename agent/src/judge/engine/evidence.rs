@@ -20,12 +20,15 @@ pub struct Gauge {
     pub alarm: f64,
     /// Longest time that one block stands for, in hours (or days).
     pub longest: f64,
-    /// Time that the first block stands for.
+    /// Time that the first block stands for, and the first after a long silence.
     pub step: f64,
     /// Blocks (or days) of good health, less two for each bad one, that clear an alarm.
     pub clear: u16,
 }
 
+/// After a silence of more than so many of the longest times, a block stands for itself alone: what came up in a
+/// night without samples is known of since the morning, and a hiccup at that hour is no longer than at another.
+const SILENCE: f64 = 3.0;
 /// The least that one block may count.
 const LEAST: f64 = -1.5;
 
@@ -57,9 +60,10 @@ impl Evidence {
     /// Takes in a block. `level` is how much worse, in transformed units; `now` and `span` are the
     /// block and the hours (or days) since the last one; with `blind`, what is worse does not count.
     pub fn step(&mut self, level: f64, now: i64, hours_per_step: f64, blind: bool, gauge: &Gauge) -> Option<Turn> {
-        let span = match self.last {
-            Some(last) => ((now - last) as f64 * hours_per_step).clamp(0.0, gauge.longest),
-            None => gauge.step,
+        let since = self.last.map(|last| (now - last) as f64 * hours_per_step);
+        let span = match since {
+            Some(since) if since <= SILENCE * gauge.longest => since.clamp(0.0, gauge.longest),
+            _ => gauge.step,
         };
         self.last = Some(now);
         let size = level / gauge.material;
@@ -99,5 +103,32 @@ impl Evidence {
         let was = self.alarm;
         *self = Self::default();
         was.then_some(Turn::Clear)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GAUGE: Gauge =
+        Gauge { material: 1.0, noise: 0.0, slack: 0.8, most: 4.0, alarm: 4.0, longest: 1.0, step: 0.5, clear: 36 };
+
+    /// Evidence after health at block 0 and five times what is material at some blocks.
+    fn after(blocks: &[i64]) -> Evidence {
+        let mut evidence = Evidence::default();
+        evidence.step(0.0, 0, 0.5, false, &GAUGE);
+        for block in blocks {
+            evidence.step(5.0, *block, 0.5, false, &GAUGE);
+        }
+        evidence
+    }
+
+    #[test]
+    fn a_hiccup_after_a_night_of_silence_is_a_hiccup() {
+        assert!((after(&[20, 21]).sum - 3.2).abs() < 1e-9);
+        assert!(!after(&[20, 21]).alarm && after(&[20, 21, 22]).alarm);
+        // A half-hour or two that were lost are bridged.
+        assert!((after(&[2]).sum - 3.2).abs() < 1e-9 && (after(&[6]).sum - 3.2).abs() < 1e-9);
+        assert!((after(&[7]).sum - 1.6).abs() < 1e-9);
     }
 }

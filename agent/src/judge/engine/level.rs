@@ -37,6 +37,8 @@ fn slow(material: f64, noise: f64) -> Gauge {
 
 /// By how much noise holds evidence back more of a room without sisters.
 const ALONE: f64 = 1.2;
+/// The same of evidence by days.
+const ALONE_BY_DAYS: f64 = 1.4;
 /// Noise that is not known holds everything back.
 const UNKNOWN_NOISE: f64 = 1e9;
 
@@ -48,8 +50,11 @@ impl Engine {
             let rooms = self.state.rooms.len();
             let rests: Vec<Option<f32>> = (0..rooms)
                 .map(|room| {
-                    let muted = self.state.rooms[room].muted_until.is_some_and(|until| super::start_of(block) < until);
-                    if muted { None } else { self.rest(room, measure, block) }
+                    let state = &self.state.rooms[room];
+                    let muted = state.muted_until.is_some_and(|until| super::start_of(block) < until);
+                    // An outage is told by its probes; what is measured in it is no fault of its own.
+                    let out = state.failed.0 > 0 && self.is_told_alone(room);
+                    if muted || out { None } else { self.rest(room, measure, block) }
                 })
                 .collect();
             if rests.iter().all(Option::is_none) {
@@ -205,7 +210,11 @@ impl Engine {
         let Some(Some(series)) = self.state.rooms[room].series.get_mut(measure) else { return };
         let sigma = series.healthy.sigma().unwrap_or(UNKNOWN_NOISE);
         let gauge = fast(metric.material, gate * sigma, metric.heavy);
-        let turn = series.fast.step(f64::from(level), block, BLOCK_HOURS, blind, &gauge);
+        // What an hour adds every day, sunlight on a picture, it may add twice on a bright one, or not at all on a
+        // dull one, and for days on end: so much is no evidence. Sister rooms do not take it off, each has its own.
+        let swing = series.healthy.by_hour(self.state.hours.get(block)).abs();
+        let counted = if level > 0.0 { (level - swing).max(0.0) } else { level };
+        let turn = series.fast.step(f64::from(counted), block, BLOCK_HOURS, blind, &gauge);
         series.today.set(local.half_hour, level);
         let rest = f64::from(rest);
         let odd = rest.abs() > (5.0 * sigma).max(3.0 * metric.material) || rest > 2.0 * metric.material;
@@ -255,8 +264,10 @@ impl Engine {
             for (room, at) in self.state.rooms.iter_mut().zip(0..) {
                 let Some(Some(series)) = room.series.get_mut(measure) else { continue };
                 let noise = series.healthy.between_days.unwrap_or(UNKNOWN_NOISE);
+                let alone = self.site.services[self.site.service_of[at]].rooms.len() < SISTERS;
+                let gate = 2.5 * if alone { ALONE_BY_DAYS } else { 1.0 };
                 if let Some(level) = series.today.take()
-                    && let Some(turn) = series.slow.step(level, block, step, false, &slow(material, 2.5 * noise))
+                    && let Some(turn) = series.slow.step(level, block, step, false, &slow(material, gate * noise))
                 {
                     turns.push((alarm(Whose::Room(at), Path::Slow), since(turn)));
                 }

@@ -26,6 +26,8 @@ const BEFORE: i64 = 7 * DAY_BLOCKS;
 pub(super) const REGULAR: usize = 12;
 /// The same for the test of a room without sisters because of an alarm.
 const LEAST_ALONE: usize = 8;
+/// How many times what its days differ by themselves a room without sisters has to be off, at least, over 0.8.
+const ALONE_DAYS: f64 = 3.0;
 /// The least number of rooms for a comparison of rooms.
 pub(super) const SISTERS: usize = 8;
 
@@ -263,7 +265,7 @@ impl Engine {
             let Some(estimate) = self.shift_alone(rollout, *room, measure, now, least) else { continue };
             // Gated by how far its days differ by themselves, as evidence by days is.
             let days = self.series(*room, measure).and_then(|series| series.healthy.between_days).unwrap_or(0.0);
-            if estimate.center >= 0.8 * material.max(2.5 * days) && estimate.low > 0.0 {
+            if estimate.center >= 0.8 * material.max(ALONE_DAYS * days) && estimate.low > 0.0 {
                 hit.push((*room, estimate.center / material));
                 worst = worst.filter(|worst| worst.low <= estimate.low).or(Some(estimate));
             }

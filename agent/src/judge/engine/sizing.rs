@@ -13,6 +13,7 @@ use super::{
     Engine,
     case::{Case, Cause, Scope, Severity, Standing, Verb},
     local::{DAY_BLOCKS, Local, start_of},
+    rollout::Rollout,
     settings::{Part, Scale},
     state::Path,
     statistics::{median, quantile},
@@ -402,13 +403,19 @@ impl Engine {
     }
 
     /// Since which block a version that is blamed, or a booking of the use itself, makes the use of a box no
-    /// measure of its size.
+    /// measure of its size. A box that was off whenever its version was judged is not named, and has it all the same.
     fn distrusted_since(&self, room: usize) -> Option<i64> {
         let used = |measure: &usize| self.metric(*measure).role.is_some();
+        let hardware = &self.settings.rooms[room].hardware;
+        let upgraded = |case: &Case| {
+            let blamed = |rollout: &Rollout| rollout.booking.as_ref() == Some(&case.id);
+            (case.hardware.is_empty() || case.hardware.contains(hardware))
+                && self.state.rollouts.iter().any(|rollout| blamed(rollout) && rollout.rooms.contains_key(&room))
+        };
         let spoils = |case: &&Case| {
             case.is_open()
                 && case.advice.is_none()
-                && case.rooms.contains(&room)
+                && (case.rooms.contains(&room) || upgraded(case))
                 && (case.cause == Cause::Version || case.measures.iter().any(used))
         };
         self.state.cases.iter().filter(spoils).map(|case| case.onset).min()

@@ -3,6 +3,7 @@
 //!
 //! Time is in seconds from Monday, 2025-09-01, 00:00, in UTC.
 
+mod alone;
 mod cadence;
 mod restarts;
 mod rules;
@@ -110,6 +111,7 @@ impl World {
             metric("cpu_pct", Scale::Linear, 12.0, "app"),
             metric("loss_pct", Scale::Linear, 1.0, "net"),
             metric("mem_pct", Scale::Linear, 10.0, "app"),
+            metric("response_ms", Scale::Log, 1.2_f64.ln(), "app"),
             metric("rtt_ms", Scale::Log, 1.4_f64.ln(), "net"),
         ];
         let room = |room: usize| RoomSettings {

@@ -63,3 +63,15 @@ fn a_kill_costs_a_block_at_most() {
         assert!(found.len() >= expected.len(), "killed in hour {hour}: {found:?} {expected:?}");
     }
 }
+
+#[test]
+fn a_box_that_is_back_after_an_hour_is_not_dead() {
+    let silent = |until: i64| {
+        let world = World { probes: true, step: 300, ..World::new(9, 3, &["rtt_ms"], 3) };
+        let span = 2 * DAY + 10 * HOUR..2 * DAY + until;
+        ["rtt_ms", "probe_ok"].into_iter().fold(world, |world, name| world.with(2..3, name, span.clone(), How::Silent))
+    };
+    // Last heard of at 09:55, and again at 10:55.
+    assert_eq!(silent(10 * HOUR + 3300).told(), [""; 0]);
+    assert_eq!(silent(11 * HOUR).told()[0], "2 11:00 open b0001 r02 probe_ok room");
+}

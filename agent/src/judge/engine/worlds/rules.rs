@@ -114,3 +114,17 @@ fn what_is_accepted_is_normal_from_then_on() {
     assert_eq!(verbs(&told[..3]), ["open", "close", "open"]);
     assert!(told[2].starts_with("20 ") && told[2].contains(" b0002 r03 "), "{told:?}");
 }
+
+#[test]
+fn a_brighter_day_than_usual_is_no_fault() {
+    // The sun is on one room's camera every afternoon; on the last day it is two and a half times as strong.
+    let sunny = |usual: f64| {
+        let mut world = World::new(8, 4, &["cpu_pct"], 17);
+        (world.step, world.settings.metrics[0].heavy, world.holidays) = (1800, true, 0..17);
+        let afternoon = |day: i64| day * DAY + 9 * HOUR..day * DAY + 17 * HOUR;
+        let world = (0..16).fold(world, |world, day| world.with(2..3, "cpu_pct", afternoon(day), How::Plus(usual)));
+        world.with(2..3, "cpu_pct", afternoon(16), How::Plus(usual + 24.0))
+    };
+    assert_eq!(sunny(16.0).told(), [""; 0]);
+    assert_eq!(verbs(&sunny(0.0).told()), ["open"], "{:?}", sunny(0.0).told());
+}

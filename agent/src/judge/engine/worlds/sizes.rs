@@ -59,6 +59,25 @@ fn a_new_version_puts_advice_off() {
 }
 
 #[test]
+fn a_box_that_was_off_when_its_version_was_judged_needs_no_larger_size() {
+    const OFF: Range<i64> = 17 * DAY + 16 * HOUR..21 * DAY + 8 * HOUR;
+    // Two waves; the box answers all the while, but tells nothing of its use.
+    let world = World::new(12, 4, &["cpu_pct", "mem_pct", "rtt_ms"], 36)
+        .then(16 * DAY, Event::Upgrade(8..12, "app", "2.0"))
+        .with(8..12, "cpu_pct", 16 * DAY..1000 * DAY, How::Is(90.0))
+        .then(18 * DAY, Event::Upgrade(0..8, "app", "2.0"))
+        .with(0..8, "cpu_pct", 18 * DAY..1000 * DAY, How::Is(90.0))
+        .with(0..1, "cpu_pct", OFF, How::Silent)
+        .with(0..1, "mem_pct", OFF, How::Silent);
+    let (_, actions) = world.play();
+    let named = |action: &Action| action.verb != Verb::Check && action.rooms.iter().any(|room| room == "r00");
+    let named: Vec<Action> = actions.iter().filter(|action| named(action)).cloned().collect();
+    assert_eq!(told(&named), [""; 0]);
+    let is_blamed = |line: &String| line.ends_with(" 2.0 cpu_pct version");
+    assert!(told(&actions).iter().any(is_blamed), "{:?}", told(&actions));
+}
+
+#[test]
 fn a_program_that_runs_away_is_no_reason_for_a_larger_box() {
     let world = World::new(2, 2, &BOTH, 41).with(0..1, "cpu_pct", 20 * DAY..1000 * DAY, How::Is(90.0));
     // Once somebody has said that it shall be so, it is the size that does not fit.

@@ -183,9 +183,9 @@ fn texts_of_failures_and_limits() {
         .into_iter()
         .fold(campus(), |world, metric| world.with(2..3, metric, SPAN, How::Silent));
     let (line, parts) = opened(dead);
-    assert_eq!(line, "2 08:55 open b0001 r02 probe_ok room");
+    assert_eq!(line, "2 09:00 open b0001 r02 probe_ok room");
     assert_eq!(parts.what, [("probe_ok".to_owned(), 1.0, None)]);
-    assert_eq!(parts.evidence, "Evidence: nothing heard for 60 min");
+    assert_eq!(parts.evidence, "Evidence: nothing heard for 65 min");
     assert_eq!(parts.not[1], ("service".to_owned(), "8 of 8 other rooms on sfu answer".to_owned()));
 
     let (line, parts) = opened(campus().with(2..3, "probe_ok", SPAN, How::Is(-9.0)));
