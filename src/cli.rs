@@ -106,9 +106,17 @@ pub enum Command {
     /// What is known of the room's hours.
     #[command(flatten)]
     Hours(Hours),
-    /// Show the maintenance that was booked
+    /// The ways to the vendor
+    Channel {
+        /// What to do.
+        #[command(subcommand)]
+        command: Channel,
+    },
+    /// Show the maintenance that was booked, and say what becomes of it
+    ///
+    /// What changes something is asked of the running daemon, and is on disk before it is answered.
     Bookings {
-        /// What to show.
+        /// What to do.
         #[command(subcommand)]
         command: Bookings,
     },
@@ -272,7 +280,7 @@ pub enum Hours {
     },
 }
 
-/// What to show of the bookings.
+/// What to do with bookings.
 #[derive(Debug, Subcommand)]
 pub enum Bookings {
     /// All bookings, newest first
@@ -281,7 +289,7 @@ pub enum Bookings {
         #[arg(long)]
         json: bool,
     },
-    /// One booking with its orders
+    /// One booking with its orders, and what happened to it
     Show {
         /// Key of the booking, or how it begins
         #[arg(value_name = "ID")]
@@ -289,6 +297,109 @@ pub enum Bookings {
         /// Print JSON instead of the text
         #[arg(long)]
         json: bool,
+    },
+    /// Let a proposed booking go out, or open one by hand
+    Open {
+        /// Key of a proposed booking, or a kind: routine, security, unsure
+        #[arg(value_name = "ID|KIND")]
+        what: String,
+        /// What is asked of the vendor, for one that is opened by hand
+        #[arg(value_name = "WORDS", trailing_var_arg = true)]
+        text: Vec<String>,
+        /// How soon somebody should come: low, normal, high, critical
+        #[arg(long, default_value = "normal")]
+        severity: String,
+        /// Say what would happen, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Agree to a time: the one that the vendor wants, or another
+    Confirm(Timed),
+    /// Ask for another time
+    Move(Timed),
+    /// Withdraw a booking
+    Cancel(Said),
+    /// The work begins
+    Start(Said),
+    /// The work is done
+    Report(Said),
+    /// The school is content with the work
+    Accept(Said),
+    /// The school is not: the same booking is opened again
+    Rework(Said),
+    /// Say how content the school is, from 1 to 5
+    Rate {
+        /// Key of the booking, or how it begins
+        #[arg(value_name = "ID")]
+        key: String,
+        /// 1, bad, to 5, good
+        #[arg(value_name = "STARS")]
+        stars: u8,
+        /// In words
+        #[arg(value_name = "WORDS", trailing_var_arg = true)]
+        text: Vec<String>,
+    },
+    /// Say something to the vendor
+    Note(Said),
+    /// Tick a point of the checklist
+    Check {
+        /// Key of the booking, or how it begins
+        #[arg(value_name = "ID")]
+        key: String,
+        /// Number of the point, from 1
+        #[arg(value_name = "POINT")]
+        point: u8,
+        /// It is the vendor who has seen to it
+        #[arg(long)]
+        vendor: bool,
+    },
+}
+
+/// A booking and a time.
+#[derive(Debug, Args)]
+pub struct Timed {
+    /// Key of the booking, or how it begins
+    #[arg(value_name = "ID")]
+    pub key: String,
+    /// When, by the school's clock, such as "2026-11-30 15:00"
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// How long, in minutes [default: as the vendor's visits take]
+    #[arg(long, value_name = "MINUTES")]
+    pub minutes: Option<u32>,
+    /// It is the vendor's word
+    #[arg(long)]
+    pub vendor: bool,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A booking and words.
+#[derive(Debug, Args)]
+pub struct Said {
+    /// Key of the booking, or how it begins
+    #[arg(value_name = "ID")]
+    pub key: String,
+    /// Why, or what
+    #[arg(value_name = "WORDS", trailing_var_arg = true)]
+    pub text: Vec<String>,
+    /// It is the vendor's word
+    #[arg(long)]
+    pub vendor: bool,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What to do with channels.
+#[derive(Debug, Subcommand)]
+pub enum Channel {
+    /// Whether a channel can do what bookings need; writes a thing of its own there, and takes it away again
+    Check {
+        /// Name of the channel in the config
+        #[arg(value_name = "NAME")]
+        name: String,
     },
 }
 

@@ -11,13 +11,15 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use bellwether_agent::{
     Rules, Site,
+    booking::text::{Texts, template::Template},
     calendar::config::{HolidayConfig, Timetable},
-    channel::ChannelConfig,
+    channel::{ChannelConfig, Channels},
     judge::engine::settings::Tuning,
     schedule::{Schedule, gate::Weight},
 };
@@ -60,6 +62,10 @@ pub struct Config {
     pub occupied: crate::occupied::Config,
     /// Channels, by name.
     pub channels: BTreeMap<String, ChannelConfig>,
+    /// The channel of record, if there is a channel.
+    pub record: Option<String>,
+    /// The school's own text of bookings, if it has one.
+    pub template: Option<Arc<Template>>,
     /// The listener.
     pub web: crate::web::Config,
 }
@@ -145,6 +151,24 @@ impl Config {
     /// The embedded settings alone.
     pub fn defaults(now: DateTime<Utc>) -> Result<Self, ConfigError> {
         Self::parse(&[], now)
+    }
+
+    /// The channels of a daemon with its state there: a `folder` that names no path is below it.
+    pub fn channels(&self, state: &Path) -> Channels {
+        let folder = state.join("bookings");
+        let texts = Texts { language: self.site.locale.language, template: self.template.clone() };
+        Channels::new(self.channels.clone(), self.record.clone(), folder, texts)
+    }
+
+    /// What is said of a config without mistakes: how much it has, and what its bookings would lack.
+    pub fn summary(&self) -> String {
+        let (probes, channels) = (self.probes.len(), self.channels.len());
+        let mut text = format!("the config is good: {probes} probes, {channels} channels\n");
+        for path in self.site.missing() {
+            let or = if path == "school.contact.phone" { ", or school.contact.email," } else { "" };
+            text += &format!("bookings would be incomplete and go nowhere but into folders: {path}{or} is missing\n");
+        }
+        text
     }
 
     /// Reads the site's texts, in order, over the embedded settings. `now` only serves to measure

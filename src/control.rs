@@ -17,6 +17,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use crate::bookings::Asked;
+
 mod client;
 mod server;
 
@@ -74,12 +76,14 @@ fn of_service(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
 }
 
 /// What somebody asks of the daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Whether quiet was asked for.
     ShowQuiet,
     /// Quiet until then, or none at all.
     Quiet(Option<DateTime<Utc>>),
+    /// Something is to happen to a booking.
+    Book(Box<Asked>),
 }
 
 /// The answer as JSON, or why there is none, in one line.

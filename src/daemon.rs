@@ -14,12 +14,15 @@
 
 mod ask;
 mod beat;
+mod bookings;
 mod hours;
 mod judge;
 mod plan;
 mod pool;
 mod report;
+mod silence;
 mod start;
+mod vendor;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
@@ -45,6 +48,7 @@ use self::{
     hours::{Keeper, Read},
     plan::Plan,
     pool::{Pass, Pool, Surroundings},
+    vendor::{Found, Reader},
 };
 pub use self::{
     judge::learned,
@@ -78,6 +82,8 @@ enum Event {
     Asked(control::Request),
     /// Lessons and days off were read.
     Read(Read),
+    /// Something about bookings was found out.
+    Found(Found),
     /// SIGHUP.
     Reload,
     /// SIGTERM or SIGINT.
@@ -114,6 +120,7 @@ struct Inputs {
     settled: mpsc::Receiver<Settled>,
     asks: mpsc::Receiver<control::Request>,
     readings: mpsc::Receiver<Read>,
+    found: mpsc::Receiver<Found>,
 }
 
 #[derive(Debug)]
@@ -145,6 +152,7 @@ impl Inputs {
             Some(request) = self.asks.recv() => Event::Asked(request),
             Some(pass) = self.passes.recv() => Event::Passed(pass),
             Some(read) = self.readings.recv() => Event::Read(read),
+            Some(found) = self.found.recv() => Event::Found(found),
             Some(()) = self.beats.recv() => Event::Beat,
             () = tokio::time::sleep_until(due) => Event::Beat,
             () = watchdog => Event::Watchdog,
@@ -162,6 +170,7 @@ struct Known {
     stored_block: Option<i64>,
     plan: Plan,
     orders: OrderCounts,
+    oldest_order: Option<DateTime<Utc>>,
     commit_failures: u64,
     reload: Reload,
     quiet: Quiet,
@@ -177,6 +186,7 @@ struct Daemon<C> {
     store: Store,
     state: PathBuf,
     hours: Keeper,
+    reader: Reader,
     pools: BTreeMap<pool::Name, Pool>,
     surroundings: Surroundings,
     passes: mpsc::Sender<Pass>,
@@ -186,7 +196,6 @@ struct Daemon<C> {
     /// Its file goes with it.
     _control: Option<control::Server>,
     channels: watch::Sender<Arc<Channels>>,
-    default_folder: PathBuf,
     orders_due: Arc<Notify>,
     cancel: watch::Sender<bool>,
     /// Its beats end with it.
@@ -199,11 +208,15 @@ struct Daemon<C> {
 impl<C: Clock> Daemon<C> {
     async fn handle(&mut self, event: Event) {
         match event {
-            Event::Beat => self.beat(),
+            Event::Beat => {
+                self.beat();
+                self.bookings_beat().await;
+            }
             Event::Passed(pass) => self.passed(pass).await,
             Event::Settled(settled) => self.settled(settled).await,
             Event::Asked(request) => self.asked(request).await,
             Event::Read(read) => self.take_hours(read),
+            Event::Found(found) => self.found(found).await,
             Event::Reload => self.reload().await,
             Event::Stop | Event::Watchdog => {}
         }
@@ -248,7 +261,9 @@ impl<C: Clock> Daemon<C> {
         let channels = self.channels.borrow().clone();
         let calendar = self.hours.calendar(&self.known.config, now);
         let Known { config, memory, judge, .. } = &mut self.known;
-        let terms = Terms { rules: &config.rules, site: &config.site, channels: &channels, calendar: &calendar };
+        let is_adopting = self.reader.is_adopting(now);
+        let (rules, site) = (&config.rules, &config.site);
+        let terms = Terms { rules, site, channels: &channels, calendar: &calendar, is_adopting };
         let conclusion = conclude(terms, memory, judge, &inspection, now);
         report::conclusion(&conclusion);
         self.publish();
@@ -277,6 +292,7 @@ impl<C: Clock> Daemon<C> {
                 );
             }
         }
+        self.examined().await;
         // A few rows at a time, and never fewer than are added.
         if let Err(error) = self.store.prune(now).await {
             tracing::error!(error = report::chain(&error), "the ledger could not be pruned");
@@ -291,8 +307,9 @@ impl<C: Clock> Daemon<C> {
         let now = (self.clock)();
         report::settled(&settled);
         let mut memory = self.known.memory.clone();
-        let booking = booking::plan::settle(&mut memory, &settled.order, &settled.outcome, now);
-        match self.store.settle(&settled.order.op_key, &settled.settlement, booking.as_ref(), now).await {
+        let channels = self.channels.borrow().clone();
+        let changed = booking::plan::settle(&mut memory, &settled.order, &settled.outcome, channels.record(), now);
+        match self.store.settle(&settled.order.op_key, &settled.settlement, changed.as_ref(), now).await {
             Ok(()) => {
                 self.known.memory = memory;
                 acknowledge(settled, true);
@@ -333,11 +350,8 @@ impl<C: Clock> Daemon<C> {
             self.move_listener(&new.web).await?;
         }
         self.known.plan.take(&new.probes, &new.rules, now);
-        self.channels.send_replace(Arc::new(Channels::new(
-            new.channels.clone(),
-            self.default_folder.clone(),
-            new.site.locale.language,
-        )));
+        self.channels.send_replace(Arc::new(vendor::unchecked(new.channels(&self.state))));
+        self.reader.check_anew();
         self.known.memory = adopt(&self.known.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
         self.known.judge = judge::adopted(&self.known.judge, &new);
         self.known.config = new;
@@ -380,6 +394,8 @@ impl<C: Clock> Daemon<C> {
             Ok(counts) => self.known.orders = report::with_zeros(counts, &self.channels.borrow()),
             Err(error) => tracing::error!(error = report::chain(&error), "orders could not be counted"),
         }
+        // What cannot be read was said just before.
+        self.known.oldest_order = self.store.oldest_order().await.unwrap_or(self.known.oldest_order);
     }
 
     fn publish(&self) {

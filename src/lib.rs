@@ -8,6 +8,7 @@ pub mod analyse;
 pub mod baseline;
 pub mod bookings;
 pub mod calendar;
+pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -9,8 +9,8 @@ use std::{
 };
 
 use bellwether::{
-    analyse, baseline, bookings, calendar,
-    cli::{self, Baseline, Bookings, Cli, Command, History, Holidays, Hours},
+    analyse, baseline, bookings, calendar, channel,
+    cli::{self, Baseline, Cli, Command, History, Holidays, Hours},
     config::{self, Config},
     control,
     daemon::{self, Options},
@@ -61,10 +61,7 @@ async fn command(cli: Cli) -> ExitCode {
             }
         }
         Command::CheckConfig { file } => match config::load(file.or(config).as_deref(), Utc::now()) {
-            Ok(found) => {
-                let (probes, channels) = (found.probes.len(), found.channels.len());
-                say(&format!("the config is good: {probes} probes, {channels} channels\n"), 0)
-            }
+            Ok(found) => say(&found.summary(), 0),
             Err(error) => fail(&error, 78),
         },
         Command::Inspect { probes, json, capture } => {
@@ -102,15 +99,20 @@ async fn command(cli: Cli) -> ExitCode {
             // Texts are in the school's language; a config with mistakes is no reason to hide them.
             let found = config::load(config.as_deref(), Utc::now());
             let language = found.map(|config| config.site.locale.language).unwrap_or_default();
-            let shown = match command {
-                Bookings::List { json } => bookings::list(&state, language, json).await,
-                Bookings::Show { key, json } => bookings::show(&state, &key, language, json).await,
-            };
-            match shown {
+            let sockets = control::sockets(variable, &state, named);
+            match bookings::run(&state, &sockets, language, command).await {
                 Ok(text) => say(&text, 0),
-                Err(error) => fail(&error, 1),
+                Err(error) => fail(&error, error.exit_code()),
             }
         }
+        Command::Channel { command: cli::Channel::Check { name } } => match config::load(config.as_deref(), Utc::now())
+        {
+            Ok(config) => {
+                let (text, code) = channel::check(&config.channels(&state), &name, Utc::now()).await;
+                say(&text, code)
+            }
+            Err(error) => fail(&error, 78),
+        },
         Command::Why { asked, json } => match config::load(config.as_deref(), Utc::now()) {
             Ok(config) => match why::run(&config, &state, &asked, json).await {
                 Ok(text) => say(&text, 0),

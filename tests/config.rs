@@ -109,6 +109,32 @@ dates = "2026-10-10"
 }
 
 #[test]
+fn mistakes_of_a_template_are_all_found_at_their_own_lines() {
+    let template = "tests/config/booking-without-an-end-and-a-key.txt";
+    let found = of_text(&format!("[bookings]\ntemplate = {template:?}\n"));
+    let starts = ["1: found no {{key}}, expected it", "3: found {{request without an end"];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (found, start) in found.iter().zip(starts) {
+        assert!(found.starts_with(&format!("2: bookings.template: {template}:{start}")), "{found}");
+    }
+}
+
+#[test]
+fn what_a_booking_would_lack_is_said_of_a_good_config() {
+    let lines = |text: &str| {
+        let site = Source { name: "site".into(), text: text.to_owned() };
+        let summary = Config::parse(&[site], now()).expect("a good config").summary();
+        summary.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let lacks = |what: &str| format!("bookings would be incomplete and go nowhere but into folders: {what} is missing");
+    let contact = ["school.contact.name", "school.contact.phone, or school.contact.email,"].map(lacks);
+    assert_eq!(lines("[school]\nname = \"School\"\n[room]\nname = \"Room 1\"\n"), contact);
+    let school = "[school]\nname = \"School\"\ncontact = { name = \"office\", email = \"it@school.example\" }\n";
+    assert_eq!(lines(school), [lacks("room.name")]);
+    assert_eq!(lines(&format!("{school}[room]\nname = \"Room 1\"\n")), [""; 0]);
+}
+
+#[test]
 fn an_endless_list_of_mistakes_ends() {
     let text = format!("[timetable]\nical = [{}]\n", "5, ".repeat(1000));
     assert_eq!(of_text(&text).len(), 100);

@@ -100,7 +100,7 @@ fn a_canceller_that_stops_is_one_booking_that_says_what_the_far_end_hears() {
         let (sound, version) = if hour < 5 { (&working, "4.7.1") } else { (&stopped, "4.8.0") };
         let runs = vec![versions(version, at(hour)), call(form, sound, at(hour))];
         let inspection = Inspection { id: format!("i{hour}"), started_at: at(hour), runs, before_lesson: None };
-        let terms = Terms { rules: &config.rules, site, channels: &channels, calendar: &calendar };
+        let terms = Terms { rules: &config.rules, site, channels: &channels, calendar: &calendar, is_adopting: false };
         let conclusion = conclude(terms, &memory, &mut judge, &inspection, at(hour));
         memory = conclusion.memory;
         if hour == 4 {

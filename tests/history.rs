@@ -88,6 +88,7 @@ fn nothing(memory: &Memory) -> Conclusion {
         changes: Vec::new(),
         bookings: Vec::new(),
         orders: Vec::new(),
+        entries: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@
 pub mod availability;
 pub mod effect;
 pub mod incidents;
+pub mod maintenance;
 pub mod months;
 pub mod standardised;
 pub mod statistics;

@@ -6,7 +6,11 @@
 
 pub mod dispatch;
 pub mod ical;
+pub mod life;
+pub mod lifecycle;
+pub mod outbox;
 pub mod plan;
+pub mod remote;
 pub mod slot;
 pub mod text;
 
@@ -18,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     incident::{Cause, Evidence, Judgement},
-    site::{Room, School, Vendor},
+    site::{Room, School, Vendor, Visit},
 };
 
 /// What a booking is for.
@@ -31,50 +35,105 @@ pub enum Kind {
     UpgradeCheck,
     /// What there is does not bear the number of users, or bears far more.
     Capacity,
+    /// A visit that is made from time to time; opened by hand.
+    Routine,
+    /// Something that endangers more than this room's picture and sound; opened by hand.
+    Security,
+    /// Somebody or something says that it is not right, and not what it is: also what everything joins when
+    /// too many bookings were opened within an hour.
+    Unsure,
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Fault, Self::UpgradeCheck, Self::Capacity, Self::Routine, Self::Security, Self::Unsure];
+
     /// The word used in JSON and texts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fault => "fault",
             Self::UpgradeCheck => "upgrade_check",
             Self::Capacity => "capacity",
+            Self::Routine => "routine",
+            Self::Security => "security",
+            Self::Unsure => "unsure",
         }
     }
 }
 
-/// Where a booking stands.
+/// Where a booking stands; [`lifecycle`] says what leads where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
+    /// Planned, and held back until somebody releases it.
+    Suspected,
     /// Planned and durable; no channel has taken it yet.
     Holding,
     /// A channel has taken the request.
     Requested,
+    /// The vendor wants another time: the school decides.
+    Countered,
+    /// The time is agreed.
+    Confirmed,
+    /// The work is under way.
+    InMaintenance,
+    /// The work is done, the vendor says, or its window is over.
+    Reported,
+    /// The numbers are watched.
+    Observing,
+    /// The numbers have judged; the school has yet to accept.
+    Evaluated,
+    /// Accepted by both, and over.
+    Archived,
+    /// The vendor does not come: a person must act.
+    Refused,
+    /// Withdrawn, because what it was for went away, or somebody said so.
+    Cancelled,
     /// No channel can carry it: a person must act.
     NeedsHuman,
-    /// Withdrawn, because what it was for went away.
-    Cancelled,
 }
 
 impl State {
     /// All states, in the order of a booking's life.
-    pub const ALL: [Self; 4] = [Self::Holding, Self::Requested, Self::NeedsHuman, Self::Cancelled];
+    pub const ALL: [Self; 13] = [
+        Self::Suspected,
+        Self::Holding,
+        Self::Requested,
+        Self::Countered,
+        Self::Confirmed,
+        Self::InMaintenance,
+        Self::Reported,
+        Self::Observing,
+        Self::Evaluated,
+        Self::Archived,
+        Self::Refused,
+        Self::Cancelled,
+        Self::NeedsHuman,
+    ];
 
     /// The word used in JSON, labels and tables.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Suspected => "suspected",
             Self::Holding => "holding",
             Self::Requested => "requested",
-            Self::NeedsHuman => "needs_human",
+            Self::Countered => "countered",
+            Self::Confirmed => "confirmed",
+            Self::InMaintenance => "in_maintenance",
+            Self::Reported => "reported",
+            Self::Observing => "observing",
+            Self::Evaluated => "evaluated",
+            Self::Archived => "archived",
+            Self::Refused => "refused",
             Self::Cancelled => "cancelled",
+            Self::NeedsHuman => "needs_human",
         }
     }
 
     /// Whether the booking is over: a new fault of the same scope, family and cause opens another.
     pub fn ended(self) -> bool {
-        self == Self::Cancelled
+        matches!(self, Self::Cancelled | Self::Archived)
     }
 }
 
@@ -93,6 +152,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All, from the least on.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+
     /// The word used in JSON and texts.
     pub fn name(self) -> &'static str {
         match self {
@@ -149,6 +211,21 @@ pub struct Window {
     pub start: DateTime<Utc>,
     /// Its end.
     pub end: DateTime<Utc>,
+}
+
+/// A booking of the room that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Its key.
+    pub key: String,
+    /// What it was for.
+    pub kind: Kind,
+    /// The family of its metrics.
+    pub family: Family,
+    /// How it ended.
+    pub state: State,
+    /// When it was opened.
+    pub opened_at: DateTime<Utc>,
 }
 
 /// A maintenance appointment. This shape is the JSON of `folder`, of a webhook's `data` and of
@@ -210,6 +287,15 @@ pub struct Booking {
     /// instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asks: Vec<slot::Relaxation>,
+    /// What was agreed, and what it has lived through.
+    #[serde(default)]
+    pub life: life::Life,
+    /// How the visit is to go.
+    #[serde(default)]
+    pub visit: Visit,
+    /// What was wrong in the room lately, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Trouble>,
     /// What a complete booking would have and this one has not, as key paths of the config.
     pub missing: Vec<String>,
     /// Number of the newest order.
@@ -226,14 +312,14 @@ impl Booking {
     pub fn cause_word(&self) -> &'static str {
         match self.kind {
             Kind::Fault | Kind::Capacity => self.cause.name(),
-            Kind::UpgradeCheck => self.kind.name(),
+            Kind::UpgradeCheck | Kind::Routine | Kind::Security | Kind::Unsure => self.kind.name(),
         }
     }
 
     /// How far the change reaches that is to be looked at; a fault is a repair.
     pub fn class(&self) -> slot::Class {
         match self.kind {
-            Kind::Fault | Kind::Capacity => slot::Class::Patch,
+            Kind::Fault | Kind::Capacity | Kind::Routine | Kind::Security | Kind::Unsure => slot::Class::Patch,
             Kind::UpgradeCheck => self.changes.iter().map(|change| change.kind.into()).max().unwrap_or_default(),
         }
     }
@@ -335,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_booking_survives_its_json() {
-        for booking in [examples::full(), examples::minimal(), examples::exceptional()] {
+        for booking in [examples::full(), examples::minimal(), examples::exceptional(), examples::lived()] {
             let json = serde_json::to_string(&booking).expect("a booking serializes");
             assert_eq!(serde_json::from_str::<Booking>(&json).expect("and reads back"), booking);
         }
@@ -345,7 +431,7 @@ mod tests {
     fn bookings_keep_their_schema() {
         let schema: Value =
             serde_json::from_str(include_str!("../../tests/booking.schema.json")).expect("the schema is JSON");
-        for booking in [examples::full(), examples::minimal(), examples::exceptional()] {
+        for booking in [examples::full(), examples::minimal(), examples::exceptional(), examples::lived()] {
             let json = serde_json::to_value(&booking).expect("a booking serializes");
             let mut mistakes = Vec::new();
             check(&schema, &schema, &json, "booking", &mut mistakes);
@@ -359,9 +445,8 @@ mod tests {
             serde_json::from_str(include_str!("../../tests/booking.schema.json")).expect("the schema is JSON");
         let words = |name: &str| schema["properties"][name]["enum"].clone();
         assert_eq!(words("state"), serde_json::json!(State::ALL.map(State::name)));
-        let severities = [Severity::Low, Severity::Normal, Severity::High, Severity::Critical];
-        assert_eq!(words("severity"), serde_json::json!(severities.map(Severity::name)));
-        assert_eq!(words("kind"), serde_json::json!([Kind::Fault, Kind::UpgradeCheck, Kind::Capacity]));
+        assert_eq!(words("severity"), serde_json::json!(Severity::ALL.map(Severity::name)));
+        assert_eq!(words("kind"), serde_json::json!(Kind::ALL));
         assert_eq!(words("cause"), serde_json::json!([Cause::Room, Cause::Version, Cause::Load, Cause::Service]));
         let families = [Family::Net, Family::Video, Family::Audio, Family::Sync, Family::App];
         assert_eq!(words("family"), serde_json::json!(families.map(Family::name)));

@@ -197,6 +197,10 @@ pub struct Snapshot {
     pub incidents: BTreeMap<&'static str, u64>,
     /// Orders, by channel and state of their row.
     pub orders: OrderCounts,
+    /// When the oldest order was planned that still waits.
+    pub oldest_order: Option<DateTime<Utc>>,
+    /// Whether each channel has passed its self-test.
+    pub ready: BTreeMap<String, bool>,
     /// Pairs of booking and channel that were refused as incomplete, by channel.
     pub refused: BTreeMap<String, u64>,
     /// Conclusions that could not be written.
@@ -224,7 +228,7 @@ pub fn render(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
     about(&mut families, snapshot);
     hours::write(&mut families, &snapshot.hours, now);
     runs(&mut families, snapshot);
-    work(&mut families, snapshot);
+    work(&mut families, snapshot, now);
     room_use::write(&mut families, snapshot.room_use.as_ref(), now);
     readings(&mut families, snapshot, now);
     families.text()
@@ -328,7 +332,7 @@ fn runs(families: &mut Families, snapshot: &Snapshot) {
     }
 }
 
-fn work(families: &mut Families, snapshot: &Snapshot) {
+fn work(families: &mut Families, snapshot: &Snapshot, now: DateTime<Utc>) {
     for (family, count) in &snapshot.incidents {
         families.gauge("bellwether_incidents", "Faults that are open.", &[("family", family)], *count as f64);
     }
@@ -336,9 +340,19 @@ fn work(families: &mut Families, snapshot: &Snapshot) {
         let count = snapshot.bookings.get(&state).copied().unwrap_or_default();
         families.gauge("bellwether_bookings", "Open bookings by state.", &[("state", state.name())], count as f64);
     }
+    let under_way = snapshot.bookings.get(&State::InMaintenance).copied().unwrap_or_default() > 0;
+    let help = "1 while somebody works on the room: what is measured then is held against nobody.";
+    families.gauge("bellwether_in_maintenance", help, &[], f64::from(u8::from(under_way)));
     for ((channel, state), count) in &snapshot.orders {
         let labels = [("channel", &**channel), ("state", *state)];
         families.gauge("bellwether_orders", "Orders to the vendor by state.", &labels, *count as f64);
+    }
+    let oldest = snapshot.oldest_order.map_or(0.0, |at| (now - at).as_seconds_f64().max(0.0));
+    let help = "How long the oldest order waits that the vendor has not got; 0 if none waits.";
+    families.gauge("bellwether_outbox_oldest_seconds", help, &[], oldest);
+    for (channel, is_ready) in &snapshot.ready {
+        let help = "Whether the channel has passed its self-test; orders wait until it has.";
+        families.gauge("bellwether_selftest_passed", help, &[("channel", channel)], f64::from(u8::from(*is_ready)));
     }
     for (channel, count) in &snapshot.refused {
         let help = "Open bookings that the channel refuses because they are incomplete.";

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::held::{Judgement, Shift};
 use crate::{
-    booking::Severity,
+    booking::{Booking, Kind, Severity},
     judge::{Level, Verdict, engine::finding::Finding, room::LoadSeries},
     rule::Book,
 };
@@ -120,6 +120,23 @@ pub struct Incident {
     pub judgement: Option<Judgement>,
     /// Its series, sorted by probe, metric and labels.
     pub evidence: Vec<Evidence>,
+}
+
+impl Incident {
+    /// The fault that a booking of an earlier ledger was opened for, as it was told last. `None` for a booking that
+    /// nothing measured opened.
+    pub fn of_booking(booking: &Booking) -> Option<Self> {
+        matches!(booking.kind, Kind::Fault | Kind::Capacity).then(|| Self {
+            scope: booking.scope.clone(),
+            family: booking.family,
+            cause: booking.cause,
+            opened_at: booking.opened_at,
+            recovered_at: booking.recovered_at,
+            lesson_at_risk: None,
+            judgement: None,
+            evidence: booking.evidence.clone(),
+        })
+    }
 }
 
 /// The incidents after an inspection, and what became of them.

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    booking::{Booking, ChangeKind, Order, VersionChange, plan},
+    booking::{Booking, ChangeKind, Order, State, Trouble, VersionChange, life::Entry, plan},
     calendar::Calendar,
     channel::Channels,
     incident::{self, Echo, Incident},
@@ -67,6 +67,16 @@ pub struct Memory {
     /// again for it.
     #[serde(default)]
     pub rejected_on: BTreeMap<String, Vec<String>>,
+    /// Bookings that ended last, newest first.
+    #[serde(default)]
+    pub recent: Vec<Trouble>,
+}
+
+impl Memory {
+    /// Whether somebody works on the room.
+    pub fn in_maintenance(&self) -> bool {
+        self.bookings.values().any(|booking| booking.state == State::InMaintenance)
+    }
 }
 
 /// What follows from one inspection.
@@ -86,6 +96,17 @@ pub struct Conclusion {
     pub bookings: Vec<Booking>,
     /// Orders that are new.
     pub orders: Vec<Order>,
+    /// What the audit trail keeps of it.
+    pub entries: Vec<Entry>,
+}
+
+impl Conclusion {
+    /// What follows from something that happened to bookings alone.
+    pub fn of_plan(memory: Memory, plan: plan::Plan) -> Self {
+        let plan::Plan { bookings, orders, entries } = plan;
+        let (verdicts, changes, opened, recovered) = Default::default();
+        Self { memory, verdicts, changes, opened, recovered, bookings, orders, entries }
+    }
 }
 
 /// What inspections have in common, as far as the config and the calendar say.
@@ -99,6 +120,8 @@ pub struct Terms<'a> {
     pub channels: &'a Channels,
     /// When the room is taught in, and the vendor works.
     pub calendar: &'a Calendar,
+    /// Whether nothing is booked yet: what the vendor has of an earlier ledger is still to be read.
+    pub is_adopting: bool,
 }
 
 /// Judges an inspection and says what follows. Pure: everything it depends on is a parameter, and the
@@ -115,12 +138,19 @@ pub fn conclude(
     inspection: &Inspection,
     now: DateTime<Utc>,
 ) -> Conclusion {
-    let Terms { rules, site, channels, calendar } = terms;
+    let Terms { rules, site, channels, calendar, is_adopting } = terms;
     let mut memory = memory.clone();
     let mut verdicts = Vec::new();
     let (changes, checks) = take_versions(&mut memory, &inspection.runs, now);
     judge.lessons(calendar, now);
     changes.iter().for_each(|change| judge.changed(change));
+    if memory.in_maintenance() {
+        // What is read while somebody works on the room is recorded and held against nobody; and what they
+        // install needs no check by others.
+        let (opened, recovered) = Default::default();
+        let (bookings, orders, entries) = Default::default();
+        return Conclusion { memory, verdicts, changes, opened, recovered, bookings, orders, entries };
+    }
     for run in &inspection.runs {
         let mut of_run = judge_run(rules, &mut memory, run, now);
         judge.run(run, &mut of_run);
@@ -132,8 +162,12 @@ pub fn conclude(
     if let Some(lesson) = inspection.before_lesson {
         incident::put_at_risk(&mut memory.incidents, &verdicts, lesson);
     }
-    let plan = plan::plan(&mut memory, &checks, site, channels, calendar, now);
-    Conclusion { memory, verdicts, changes, opened, recovered, bookings: plan.bookings, orders: plan.orders }
+    let plan = match is_adopting {
+        true => plan::Plan::default(),
+        false => plan::plan(&mut memory, &checks, site, channels, calendar, now),
+    };
+    let plan::Plan { bookings, orders, entries } = plan;
+    Conclusion { memory, verdicts, changes, opened, recovered, bookings, orders, entries }
 }
 
 /// Takes a changed config into the memory: series that it no longer judges, because their rule or
@@ -322,7 +356,7 @@ mod tests {
 
     fn conclude_by(rules: &Rules, memory: &Memory, inspection: &Inspection, now: DateTime<Utc>) -> Conclusion {
         let (site, channels, calendar) = (site(), Channels::default(), calendar());
-        let terms = Terms { rules, site: &site, channels: &channels, calendar: &calendar };
+        let terms = Terms { rules, site: &site, channels: &channels, calendar: &calendar, is_adopting: false };
         conclude(terms, memory, &mut judge(rules), inspection, now)
     }
 

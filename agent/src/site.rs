@@ -1,11 +1,17 @@
 //! Who and where: what a booking must say of the school, the room and the vendor.
 
+use std::path::PathBuf;
+
 use bellwether_probes::{Metric, Mistake, Span, load};
 use chrono::{NaiveDate, NaiveTime, Weekday};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::{config::Dates, holidays::is_country};
+use crate::{
+    booking::{Kind, Severity},
+    calendar::{config::Dates, holidays::is_country},
+    channel::silence,
+};
 
 /// Language of texts for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -227,6 +233,130 @@ impl Vendor {
     }
 }
 
+/// How the vendor gets at the room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Somebody comes.
+    #[default]
+    OnSite,
+    /// From afar.
+    Remote,
+    /// Either.
+    Both,
+}
+
+/// `[visit]`: how a visit is to go. It is part of every booking.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Visit {
+    /// How the vendor gets at the room.
+    pub access: Access,
+    /// Who lets the vendor in, or hands over the remote session.
+    pub escort: String,
+    /// What the school prepares.
+    pub prepare: Vec<String>,
+    /// What both sides confirm before and after the work.
+    pub checklist: Vec<String>,
+    /// How long the room is observed after the work.
+    pub observe: Span,
+}
+
+impl Default for Visit {
+    fn default() -> Self {
+        Self {
+            access: Access::default(),
+            escort: String::new(),
+            prepare: Vec::new(),
+            checklist: Vec::new(),
+            observe: Span(std::time::Duration::from_secs(14 * 86_400)),
+        }
+    }
+}
+
+/// How many lines a list of `[visit]` may have.
+const MOST_POINTS: usize = 30;
+
+impl Visit {
+    /// Mistakes that the shape of the table does not show.
+    pub fn check(&self) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        let days = self.observe.0.as_secs_f64() / 86_400.0;
+        if !(1.0..=90.0).contains(&days) {
+            mistakes.push(Mistake::new("observe", format!("found {days} days, expected 1 to 90 days")));
+        }
+        for (key, list) in [("prepare", &self.prepare), ("checklist", &self.checklist)] {
+            if list.len() > MOST_POINTS || list.iter().any(|line| line.trim().is_empty()) {
+                let found = format!("found {} lines, expected at most {MOST_POINTS}, none of them empty", list.len());
+                mistakes.push(Mistake::new(key, found));
+            }
+        }
+        mistakes
+    }
+}
+
+/// `[bookings]`: who decides, and how many there may be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Bookings that wait until a person releases them: `KIND`, `KIND.SEVERITY`, or `all`.
+    pub propose: Vec<String>,
+    /// How many bookings may be opened within an hour; what comes beyond joins one booking.
+    pub most_per_hour: u32,
+    /// File of the school's own text: see [`template`](crate::booking::text::template).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<PathBuf>,
+    /// Where alerts are silenced while somebody works on the room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silence: Option<silence::Config>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { propose: Vec::new(), most_per_hour: 6, template: None, silence: None }
+    }
+}
+
+impl Policy {
+    /// Whether a booking waits for a person.
+    pub fn proposes(&self, kind: Kind, severity: Severity) -> bool {
+        self.propose.iter().any(|held| match held.split_once('.') {
+            Some((of, severe)) => of == kind.name() && severe == severity.name(),
+            None => held == "all" || held == kind.name(),
+        })
+    }
+
+    /// Mistakes that the shape of the table does not show.
+    pub fn check(&self) -> Vec<Mistake> {
+        let is_known = |held: &String| {
+            let (kind, severity) = held.split_once('.').map_or((held.as_str(), None), |(a, b)| (a, Some(b)));
+            let of_kind = Kind::ALL.iter().any(|known| known.name() == kind);
+            let known_severity = |word: &str| Severity::ALL.iter().any(|known| known.name() == word);
+            held == "all" || of_kind && severity.is_none_or(known_severity)
+        };
+        let mut mistakes: Vec<Mistake> = self
+            .propose
+            .iter()
+            .filter(|held| !is_known(held))
+            .map(|held| {
+                let kinds = Kind::ALL.map(Kind::name).join(", ");
+                let severities = Severity::ALL.map(Severity::name).join(", ");
+                let found = format!(
+                    "found {held:?}, expected \"all\", a kind ({kinds}), or a kind and a severity ({severities}) such as \
+                     \"fault.low\""
+                );
+                Mistake::new("propose", found)
+            })
+            .collect();
+        if self.most_per_hour == 0 {
+            mistakes.push(Mistake::new("most_per_hour", "found 0, expected at least 1"));
+        }
+        let silence = self.silence.iter().flat_map(silence::Config::check);
+        mistakes.extend(silence.map(|mistake| mistake.below("silence")));
+        mistakes
+    }
+}
+
 /// Reads and writes `09:00`.
 pub(crate) mod clock_time {
     use chrono::NaiveTime;
@@ -258,6 +388,26 @@ pub struct Site {
     pub locale: Locale,
     /// The vendor.
     pub vendor: Vendor,
+    /// How a visit is to go.
+    pub visit: Visit,
+    /// Who decides.
+    pub policy: Policy,
+}
+
+impl Site {
+    /// What a booking needs, and this does not say, as key paths of the config.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let (school, room, contact) = (&self.school, &self.room, &self.school.contact);
+        let says = |text: &str| !text.trim().is_empty();
+        let needed = [
+            ("school.name", says(&school.name)),
+            ("room.id", says(&room.id)),
+            ("room.name", says(&room.name)),
+            ("school.contact.name", says(&contact.name)),
+            ("school.contact.phone", says(&contact.phone) || says(&contact.email)),
+        ];
+        needed.into_iter().filter(|(_, there)| !there).map(|(path, _)| path).collect()
+    }
 }
 
 #[cfg(test)]
@@ -266,6 +416,29 @@ mod tests {
 
     fn read(text: &str) -> Result<Vendor, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    #[test]
+    fn what_a_booking_needs_is_missed_until_it_is_said() {
+        let mut site = Site::default();
+        let all = ["school.name", "room.id", "room.name", "school.contact.name", "school.contact.phone"];
+        assert_eq!(site.missing(), all);
+        site.school.name = " \t".into();
+        site.room = Room { id: "r1".into(), name: "Room 1".into(), ..Room::default() };
+        assert_eq!(
+            site.missing(),
+            ["school.name", "school.contact.name", "school.contact.phone"],
+            "blanks say nothing"
+        );
+        site.school.name = "School".into();
+        site.school.contact = Contact { name: "office".into(), ..Contact::default() };
+        assert_eq!(site.missing(), ["school.contact.phone"]);
+        for contact in ["phone", "email"] {
+            let mut site = site.clone();
+            *(if contact == "phone" { &mut site.school.contact.phone } else { &mut site.school.contact.email }) =
+                "1".into();
+            assert!(site.missing().is_empty(), "{contact} will do");
+        }
     }
 
     /// As bookings have kept it since the first release.

@@ -37,7 +37,8 @@ pub use error::StoreError;
 pub use history::{Imported, JudgeSnapshot, Page, Position, Record, Since};
 
 use crate::{
-    booking::{Booking, Order},
+    booking::{Booking, Order, life::Entry, outbox::Past},
+    channel::Link,
     inspection::{Conclusion, Memory},
 };
 
@@ -90,6 +91,8 @@ pub enum Settlement {
         /// Whether this attempt may have arrived. If an earlier one may have, the order is ambiguous all
         /// the same.
         ambiguous: bool,
+        /// Whether it was looked for, and is not there.
+        missed: bool,
         /// One line for people.
         detail: String,
     },
@@ -131,6 +134,31 @@ pub struct OrderRecord {
     pub remote_id: Option<String>,
     /// How its last attempt ended, for people.
     pub detail: Option<String>,
+}
+
+/// An order whose time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The order.
+    pub order: Order,
+    /// What is known of its attempts.
+    pub past: Past,
+}
+
+/// What happened to bookings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditTrail {
+    /// The entries, oldest first.
+    pub entries: Vec<Entry>,
+    /// Where the chain of hashes breaks, if somebody has changed the trail.
+    pub broken: Option<Broken>,
+}
+
+/// Where the audit trail was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Number of the first entry that does not follow from the one before.
+    pub seq: i64,
 }
 
 /// How many orders of a channel are in a state.
@@ -297,7 +325,7 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn due_orders(&self, now: DateTime<Utc>) -> Result<Vec<Order>, StoreError> {
+    pub async fn due_orders(&self, now: DateTime<Utc>) -> Result<Vec<Due>, StoreError> {
         self.call(move |backend| {
             Box::pin(async move {
                 let Backend::Sqlite(database) = backend;
@@ -321,18 +349,90 @@ impl Store {
         .await
     }
 
-    /// Marks an order as being sent, durably, before its first byte. Returns the number of this
-    /// attempt, from 1.
+    /// Marks an order as being sent, or, unless `sends`, as being looked for: durably, before the first
+    /// byte. Returns the number of this attempt, from 1.
     ///
     /// # Errors
     /// The order is neither pending nor ambiguous ([`StoreError::Order`]); the database cannot be
     /// written. Then it must not be sent.
-    pub async fn begin(&self, op_key: &str, now: DateTime<Utc>) -> Result<u32, StoreError> {
+    pub async fn begin(&self, op_key: &str, sends: bool, now: DateTime<Utc>) -> Result<u32, StoreError> {
         let op_key = op_key.to_owned();
         self.call(move |backend| {
             Box::pin(async move {
                 let Backend::Sqlite(database) = backend;
-                database.begin(&op_key, now).await
+                database.begin(&op_key, sends, now).await
+            })
+        })
+        .await
+    }
+
+    /// Leaves an order alone until then.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn put_off(&self, op_key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
+        let op_key = op_key.to_owned();
+        self.call(move |backend| {
+            Box::pin(async move {
+                let Backend::Sqlite(database) = backend;
+                database.put_off(&op_key, until).await
+            })
+        })
+        .await
+    }
+
+    /// Takes over bookings that the vendor has open under keys of an earlier ledger, each with its channel and the
+    /// vendor's own name for it: as if they had been sent from here. Those that are known are left alone.
+    ///
+    /// # Errors
+    /// The database cannot be written; then nothing was taken over.
+    pub async fn adopt(
+        &self,
+        found: &[(Booking, String, Option<String>)],
+        entries: &[Entry],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let rows: Vec<_> = found
+            .iter()
+            .map(|(booking, channel, remote_id)| {
+                (sqlite::BookingRow::new(booking), booking.op_seq, channel.clone(), remote_id.clone())
+            })
+            .collect();
+        let entries = entries.to_vec();
+        self.call(move |backend| {
+            Box::pin(async move {
+                let Backend::Sqlite(database) = backend;
+                database.adopt(&rows, &entries, now).await
+            })
+        })
+        .await
+    }
+
+    /// The bookings that a channel has, and of which nothing waits to be sent there: what may be read back.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn links(&self, channel: &str) -> Result<Vec<(String, Link)>, StoreError> {
+        let channel = channel.to_owned();
+        self.call(move |backend| {
+            Box::pin(async move {
+                let Backend::Sqlite(database) = backend;
+                database.links(&channel).await
+            })
+        })
+        .await
+    }
+
+    /// What happened to one booking, or to all; the whole chain is verified.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn audit(&self, booking_key: Option<&str>) -> Result<AuditTrail, StoreError> {
+        let booking_key = booking_key.map(str::to_owned);
+        self.call(move |backend| {
+            Box::pin(async move {
+                let Backend::Sqlite(database) = backend;
+                database.audit(booking_key.as_deref()).await
             })
         })
         .await
@@ -348,15 +448,15 @@ impl Store {
         &self,
         op_key: &str,
         settlement: &Settlement,
-        booking: Option<&Booking>,
+        changed: Option<&(Booking, Entry)>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let (op_key, settlement) = (op_key.to_owned(), settlement.clone());
-        let booking = booking.map(sqlite::BookingRow::new);
+        let changed = changed.map(|(booking, entry)| (sqlite::BookingRow::new(booking), entry.clone()));
         self.call(move |backend| {
             Box::pin(async move {
                 let Backend::Sqlite(database) = backend;
-                database.settle(&op_key, &settlement, booking.as_ref(), now).await
+                database.settle(&op_key, &settlement, changed.as_ref(), now).await
             })
         })
         .await
@@ -371,6 +471,20 @@ impl Store {
             Box::pin(async move {
                 let Backend::Sqlite(database) = backend;
                 database.order_counts().await
+            })
+        })
+        .await
+    }
+
+    /// When the oldest order was planned that the vendor has not got, and has not refused.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn oldest_order(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.call(|backend| {
+            Box::pin(async move {
+                let Backend::Sqlite(database) = backend;
+                database.oldest_order().await
             })
         })
         .await

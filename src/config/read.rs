@@ -1,15 +1,16 @@
 //! From the merged tables to a [`Config`], section by section; every mistake on the way is reported.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bellwether_agent::{
     Rules, Site,
+    booking::text::template::Template,
     calendar::config::{HolidayConfig, Timetable},
     channel::{self, ChannelConfig},
     replay::EngineShape,
     rule::MetricConfig,
     schedule::{self, Schedule, gate::Weight},
-    site::{Locale, Room, School, Vendor},
+    site::{Locale, Policy, Room, School, Vendor, Visit},
 };
 use bellwether_probes::{Kind, Metric, Mistake, ProbeConfig, Span, Unit, media::Profile};
 use chrono::{DateTime, Utc};
@@ -36,6 +37,30 @@ impl Default for Common {
     fn default() -> Self {
         Self { enabled: true, schedule: None, timeout: None, weight: None, like: None }
     }
+}
+
+/// Keys of a channel's table that are not the channel's own.
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct ChannelCommon {
+    enabled: bool,
+    role: Option<Role>,
+}
+
+impl Default for ChannelCommon {
+    fn default() -> Self {
+        Self { enabled: true, role: None }
+    }
+}
+
+/// What a channel is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Role {
+    /// What is agreed there counts.
+    Record,
+    /// It is told.
+    Inform,
 }
 
 /// Schedule and timeout of a probe that names none.
@@ -80,6 +105,8 @@ const SECTIONS: &[&str] = &[
     "site",
     "room",
     "vendor",
+    "visit",
+    "bookings",
     "timetable",
     "holidays",
     "occupied",
@@ -105,15 +132,20 @@ impl<'s> Reader<'_, 's> {
         let locale: Option<Locale> = self.section("site");
         let room: Option<Room> = self.section("room");
         let vendor: Option<Vendor> = self.section("vendor");
+        let visit: Option<Visit> = self.section("visit");
+        let policy: Option<Policy> = self.section("bookings");
         let web: Option<crate::web::Config> = self.section("web");
         let before = self.places.count();
         let timetable: Option<Timetable> = self.section("timetable");
         let whole = self.places.count() == before;
         let holidays: Option<HolidayConfig> = self.section("holidays");
         let occupied: Option<crate::occupied::Config> = self.section("occupied");
-        let mut site_config = Site { school: school?, room: room?, locale: locale?, vendor: vendor? };
+        let mut site_config =
+            Site { school: school?, room: room?, locale: locale?, vendor: vendor?, visit: visit?, policy: policy? };
         self.mistakes("site", site_config.locale.check());
         self.mistakes("vendor", site_config.vendor.check());
+        self.mistakes("visit", site_config.visit.check());
+        self.mistakes("bookings", site_config.policy.check());
         let (timetable, holidays, occupied) = (timetable?, holidays?, occupied?);
         if whole {
             // Of a table of which something was left out, too much would be found missing.
@@ -127,11 +159,36 @@ impl<'s> Reader<'_, 's> {
         let probes = self.probes(&site_config, now);
         self.one_load(&site_config, &probes);
         let rules = self.rules(defaults, site, &probes);
-        let channels = self.channels();
+        let (channels, record) = self.channels();
+        let template = self.template(&site_config.policy);
         let (engine, found) = self.section::<EngineShape>("engine").unwrap_or_default().tuning();
         self.mistakes("engine", found);
         let site = site_config;
-        Some(Config { site, timetable, holidays, occupied, probes, rules, engine, channels, web: web? })
+        Some(Config {
+            site,
+            timetable,
+            holidays,
+            occupied,
+            probes,
+            rules,
+            engine,
+            channels,
+            record,
+            template,
+            web: web?,
+        })
+    }
+
+    /// The school's own text of bookings.
+    fn template(&mut self, policy: &Policy) -> Option<Arc<Template>> {
+        match Template::read(policy.template.as_deref()?) {
+            Ok(template) => Some(Arc::new(template)),
+            Err(found) => {
+                let mistakes = found.into_iter().map(|message| Mistake::new("template", message)).collect();
+                self.mistakes("bookings", mistakes);
+                None
+            }
+        }
     }
 
     fn mistakes(&mut self, path: &str, found: Vec<Mistake>) {
@@ -356,25 +413,42 @@ impl<'s> Reader<'_, 's> {
         metrics
     }
 
-    fn channels(&mut self) -> BTreeMap<String, ChannelConfig> {
+    /// The channels that are switched on, and the one of record: the one that says so, or else the first that
+    /// reaches a vendor's machine, or else the first.
+    fn channels(&mut self) -> (BTreeMap<String, ChannelConfig>, Option<String>) {
         let channel_kinds: Vec<&str> = channel::Kind::ALL.iter().map(|kind| kind.name()).collect();
-        let mut channels = BTreeMap::new();
+        let (mut channels, mut of_record, mut informed) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (name, mut table) in self.drawer("channel") {
             let path = format!("channel.{name}");
             let Some(kind) = self.kind(&mut table, &path, &channel_kinds) else { continue };
-            let enabled = take(&mut table, &["enabled"]);
-            let enabled: Option<Common> = self.places.read(enabled, &path);
+            let common = take(&mut table, &["enabled", "role"]);
+            let common: Option<ChannelCommon> = self.places.read(common, &path);
             let config = match &*kind {
                 "folder" => self.places.read(table, &path).map(ChannelConfig::Folder),
+                "rt" => self.places.read(table, &path).map(ChannelConfig::Rt),
+                "caldav" => self.places.read(table, &path).map(ChannelConfig::Caldav),
                 _ => self.places.read(table, &path).map(ChannelConfig::Webhook),
             };
-            let (Some(config), Some(Common { enabled, .. })) = (config, enabled) else { continue };
+            let (Some(config), Some(ChannelCommon { enabled, role })) = (config, common) else { continue };
             self.mistakes(&path, config.check());
             if enabled {
+                if role == Some(Role::Record) {
+                    of_record.push(name.clone());
+                }
+                informed.extend((role == Some(Role::Inform)).then(|| name.clone()));
                 channels.insert(name, config);
             }
         }
-        channels
+        if let [first, second, ..] = &of_record[..] {
+            let found = format!("found \"record\" here and at channel.{first}, expected it at one of them");
+            self.places.report_at(self.root, Mistake::new(format!("channel.{second}.role"), found));
+        }
+        let record = of_record.first().cloned().or_else(|| {
+            let mut free = channels.iter().filter(|(name, _)| !informed.contains(name));
+            let reaches = |config: &ChannelConfig| config.kind() != channel::Kind::Folder;
+            free.clone().find(|(_, config)| reaches(config)).or_else(|| free.next()).map(|(name, _)| name.clone())
+        });
+        (channels, record)
     }
 }
 

@@ -14,7 +14,7 @@ use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use chrono::{DateTime, Utc};
 use hyper::server::conn::http1;
@@ -31,7 +31,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Ask, LONGEST_ANSWER, LONGEST_CONNECTION, MOST_ASKED, Request, Socket};
+use super::{Ask, Asked, LONGEST_ANSWER, LONGEST_CONNECTION, MOST_ASKED, Request, Socket};
 
 /// Connections at once; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 8;
@@ -141,7 +141,8 @@ struct User(Option<u32>);
 async fn serve(listener: UnixListener, asks: mpsc::Sender<Request>) {
     let router = Router::new()
         .route("/quiet", get(show_quiet).post(quiet).delete(no_quiet))
-        .fallback(|| async { refusal(StatusCode::NOT_FOUND, "found another path, expected /quiet") })
+        .route("/bookings", post(book))
+        .fallback(|| async { refusal(StatusCode::NOT_FOUND, "found another path, expected /quiet or /bookings") })
         .method_not_allowed_fallback(|| async {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "found another method, expected GET, POST or DELETE")
         })
@@ -197,6 +198,13 @@ async fn quiet(State(asks): Asks, Extension(user): Extension<User>, body: Body) 
 
 async fn no_quiet(State(asks): Asks, Extension(user): Extension<User>) -> Response {
     answer(&asks, user, Ask::Quiet(None)).await
+}
+
+async fn book(State(asks): Asks, Extension(user): Extension<User>, body: Body) -> Response {
+    match read::<Asked>(body, "expected {\"wish\": {\"act\": {\"key\": \"bw1-…\", \"act\": \"confirm\"}}}").await {
+        Ok(asked) => answer(&asks, user, Ask::Book(Box::new(asked))).await,
+        Err(refused) => refused,
+    }
 }
 
 /// The body, or what is sent back instead.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Daemon;
+use super::{Daemon, report};
 use crate::{
     Clock,
     control::{Ask, Reply, Request},
@@ -14,6 +14,7 @@ impl<C: Clock> Daemon<C> {
         let answer = match ask {
             Ask::ShowQuiet => Ok(self.quiet()),
             Ask::Quiet(until) => self.ask_quiet(until, user).await,
+            Ask::Book(asked) => self.book(&asked, user).await.map_err(|error| report::chain(&*error)),
         };
         // Who asked may have gone meanwhile.
         let _gone = reply.send(answer);

@@ -75,8 +75,12 @@ pub(super) fn settled(settled: &Settled) {
             );
         }
         Outcome::NotDelivered { detail, .. } => tracing::warn!(order = key, channel, detail, "not delivered, kept"),
+        Outcome::LockedOut { detail } => {
+            tracing::error!(order = key, channel, detail, "locked out: a person must mend the channel; it rests");
+        }
+        Outcome::Missing { detail } => tracing::warn!(order = key, channel, detail, "looked for and missed"),
         Outcome::Ambiguous { detail, .. } => {
-            tracing::warn!(order = key, channel, detail, "perhaps delivered, repeated")
+            tracing::warn!(order = key, channel, detail, "perhaps delivered")
         }
         Outcome::Rejected { detail } => tracing::error!(order = key, channel, detail, "rejected: a person must act"),
     }
@@ -116,6 +120,8 @@ impl Known {
             bookings,
             incidents: families.map(|family| (family.name(), open(family))).into(),
             orders: self.orders.clone(),
+            oldest_order: self.oldest_order,
+            ready: channels.names().map(|name| (name.to_owned(), channels.held(name).is_none())).collect(),
             refused,
             commit_failures: self.commit_failures,
             reload: self.reload,

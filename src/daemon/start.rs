@@ -11,7 +11,6 @@ use std::{
 
 use bellwether_agent::{
     booking::dispatch,
-    channel::Channels,
     export::Reload,
     inspection::adopt,
     store::{Store, StoreError},
@@ -20,7 +19,12 @@ use data_encoding::BASE32_NOPAD;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_cron_scheduler::JobSchedulerError;
 
-use super::{Daemon, Inputs, Known, Plan, Pool, Surroundings, hours::Keeper, judge, pool, report};
+use super::{
+    Daemon, Inputs, Known, Plan, Pool, Surroundings,
+    hours::Keeper,
+    judge, pool, report,
+    vendor::{self, Reader},
+};
 use crate::{
     Clock,
     config::{self, ConfigError},
@@ -107,11 +111,6 @@ pub fn ledger(state: &Path) -> PathBuf {
     state.join("bellwether.db")
 }
 
-/// Where a `folder` channel writes that names no path.
-fn bookings_folder(state: &Path) -> PathBuf {
-    state.join("bookings")
-}
-
 impl<C: Clock> Daemon<C> {
     pub(super) async fn start(options: Options, clock: C, heart: Heart) -> Result<(Self, Inputs), StartError> {
         let now = clock();
@@ -124,9 +123,7 @@ impl<C: Clock> Daemon<C> {
 
         let judge = judge::learned(&store, &config).await?;
 
-        let default_folder = bookings_folder(&options.state);
-        let channels =
-            Arc::new(Channels::new(config.channels.clone(), default_folder.clone(), config.site.locale.language));
+        let channels = Arc::new(vendor::unchecked(config.channels(&options.state)));
         let orders = report::with_zeros(store.order_counts().await?, &channels);
         let (channels, channels_seen) = watch::channel(channels);
         let mut plan = Plan::default();
@@ -142,6 +139,7 @@ impl<C: Clock> Daemon<C> {
             judge,
             plan,
             orders,
+            oldest_order: store.oldest_order().await?,
             commit_failures: 0,
             reload,
         };
@@ -186,6 +184,9 @@ impl<C: Clock> Daemon<C> {
         ));
         let (beats, heart) = heart.start().await?;
         let (passes_sender, passes) = mpsc::channel(4);
+        let (found_sender, found) = mpsc::channel(4);
+        let is_new = known.memory.bookings.is_empty() && known.memory.epochs.is_empty();
+        let reader = Reader::new(found_sender, is_new.then_some(now));
         let mut daemon = Self {
             clock,
             config_path: options.config,
@@ -194,6 +195,7 @@ impl<C: Clock> Daemon<C> {
             pools: pool::Name::ALL.into_iter().map(|name| (name, Pool::new(name))).collect::<BTreeMap<_, _>>(),
             surroundings: Surroundings { worker: Arc::new(options.worker), cancel: cancelled, hours: hours.watch() },
             hours,
+            reader,
             state: options.state,
             passes: passes_sender,
             random,
@@ -201,18 +203,27 @@ impl<C: Clock> Daemon<C> {
             web: Some(server),
             _control: control,
             channels,
-            default_folder,
             orders_due,
             cancel,
             _heart: heart,
             watchdog: systemd::watchdog_period(),
             settling: true,
         };
-        let mut inputs = Inputs { beats, passes, settled, readings, asks };
+        let mut inputs = Inputs { beats, passes, settled, readings, asks, found };
         // What takes longer comes as an event; until then nothing is free.
         if let Ok(Some(read)) = tokio::time::timeout(FIRST_READING, inputs.readings.recv()).await {
             daemon.take_hours(read);
         }
+        daemon.check_channels(now);
+        daemon.read_back(now).await;
+        let adopted = async {
+            while daemon.reader.is_adopting(now) {
+                let Some(found) = inputs.found.recv().await else { return };
+                daemon.found(found).await;
+            }
+        };
+        // What takes longer comes as an event; nothing is booked until then.
+        let _late = tokio::time::timeout(FIRST_READING, adopted).await;
         // The first inspection follows at once: a box that was just started has something to tell.
         daemon.run_first();
         systemd::ready(&daemon.status_line());

@@ -121,6 +121,33 @@ fn a_fault_opens_one_booking_that_a_restart_keeps_and_later_evidence_joins() {
 }
 
 #[test]
+fn a_school_has_texts_of_its_own_and_one_with_mistakes_is_not_taken() {
+    let template = tempfile::NamedTempFile::new().expect("a file");
+    let write = |text: &str| fs::write(template.path(), text).expect("a file");
+    write("报修 {{school}} [{{key}}]\n\nDear {{vendor}},\nUsers: {{users}}\nEvidence: {{evidence}}\n");
+    let site = format!("{NO_CALL}{SCHOOL}{ROOM}[bookings]\ntemplate = {:?}\n", template.path());
+    let home = Home::new(&format!("{site}{}", impossible("cpu_utilization")));
+    let daemon = home.start();
+    let folder = wait_for_orders(&home, 1);
+    let read = || fs::read_to_string(folder.join("booking.txt")).expect("a text");
+    let key = json(folder.join("booking.json"))["key"].as_str().expect("a key").to_owned();
+    let text = read();
+    assert!(text.starts_with(&format!("报修 Test School [{key}]\n\nDear vendor,\nEvidence:\n  - ")), "{text}");
+    let event = fs::read_to_string(folder.join("booking.ics")).expect("an appointment");
+    assert!(event.contains("SUMMARY:报修 Test School [bw1-"), "{event}");
+
+    write("报修 {{scool}} [{{key}}]\n\nDear {{vendor}},\n");
+    let place = format!("bookings.template: {}:1: found {{{{scool}}}}, expected one of ", template.path().display());
+    let checked = home.run(["check-config"]);
+    assert!(checked.code == 78 && checked.stderr.contains(&place), "{}", checked.stderr);
+    assert!(!daemon.reload());
+    home.run(["bookings", "note", &key, "please", "ring"]);
+    wait_for("the next text", SOON, || folder.join("orders/2.json").exists().then_some(()));
+    assert!(read().contains("Dear vendor,\nEvidence:"), "the old text goes on: {}", read());
+    daemon.stop();
+}
+
+#[test]
 fn a_restart_alone_asks_for_nothing_again() {
     let home = Home::new(&format!("{NO_CALL}{SCHOOL}{ROOM}{}", impossible("cpu_utilization")));
     let daemon = home.start();

@@ -2,7 +2,7 @@
 
 use std::{fs::File, process::Stdio};
 
-use crate::daemon::{Ended, Home, NO_CALL, program};
+use crate::daemon::{Ended, Home, NO_CALL, ROOM, SCHOOL, program};
 
 #[test]
 fn help_and_version_are_printed() {
@@ -35,7 +35,7 @@ fn help_and_version_are_printed() {
 
 #[test]
 fn a_config_is_checked_without_a_daemon() {
-    let home = Home::new(NO_CALL);
+    let home = Home::new(&format!("{NO_CALL}{SCHOOL}{ROOM}"));
     let good = home.run(["check-config"]);
     assert_eq!((good.code, good.stderr.as_str()), (0, ""));
     assert_eq!(good.stdout, "the config is good: 3 probes, 1 channels\n");
@@ -52,6 +52,20 @@ fn a_config_is_checked_without_a_daemon() {
     let missing = home.run(["check-config", "/nonexistent/bellwether.toml"]);
     assert_eq!((missing.code, missing.stderr.lines().count()), (78, 1), "{}", missing.stderr);
     assert!(!home.state().exists(), "a check leaves no state");
+}
+
+#[test]
+fn what_a_booking_would_lack_is_said_beforehand() {
+    let home = Home::new(&format!("{NO_CALL}[school]\nname = \"Test School\"\n"));
+    let good = home.run(["check-config"]);
+    assert_eq!((good.code, good.stderr.as_str()), (0, ""));
+    let lines: Vec<&str> = good.stdout.lines().collect();
+    let lacks = |what: &str| format!("bookings would be incomplete and go nowhere but into folders: {what} is missing");
+    let expected = ["room.name", "school.contact.name", "school.contact.phone, or school.contact.email,"].map(lacks);
+    assert_eq!(
+        (lines[0], &lines[1..]),
+        ("the config is good: 3 probes, 1 channels", &expected.each_ref().map(|line| &line[..])[..])
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! are whole days from the onset and from the completion, so that no hour of the day weighs more before
 //! than after.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Interval,
@@ -84,7 +84,7 @@ pub struct Question<'a> {
 }
 
 /// Whether a maintenance has solved what it was for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Less than half of what is material is left, for sure, and it did not come back.
@@ -95,6 +95,18 @@ pub enum Verdict {
     Inconclusive,
     /// There is no metric to tell by, as of cleaning.
     NotMeasurable,
+}
+
+impl Verdict {
+    /// The word in JSON and in the audit trail.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Solved => "solved",
+            Self::NotSolved => "not_solved",
+            Self::Inconclusive => "inconclusive",
+            Self::NotMeasurable => "not_measurable",
+        }
+    }
 }
 
 /// Why a verdict is inconclusive.

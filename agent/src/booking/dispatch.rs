@@ -1,10 +1,12 @@
 //! The shell that sends orders: due orders → channels → the loop.
 //!
 //! ```text
-//! due order → begin (durable) → send → Settled to the loop → the loop: store.settle → true on `done`
+//! due order → outbox::next → begin (durable) → send, or look for it → Settled to the loop
+//!           → the loop: store.settle → true on `done`
 //! ```
 //! Channels run side by side, so that a slow one holds no other; within a channel one order is under
-//! way at a time, until its end is durable. If that end cannot be written, because the disk is full,
+//! way at a time, until its end is durable. A channel whose vendor asked for a pause, or that is locked out,
+//! rests as a whole. If that end cannot be written, because the disk is full,
 //! it is kept and handed over again before anything else is sent on that channel: forgetting it would
 //! send the order once more. (The key and the bytes would be the same, so a receiver that honours keys
 //! would not book twice; others might.)
@@ -19,28 +21,22 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
+use chrono::{DateTime, Utc};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
     task::{Id, JoinSet},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
-    booking::Order,
-    channel::{Channels, Outcome},
-    store::{Settlement, Store, StoreError},
+    booking::{
+        Order,
+        outbox::{self, Step},
+    },
+    channel::{Channels, Doubt, Outcome},
+    store::{Due, Settlement, Store, StoreError},
 };
 
-/// The first wait between two attempts; it doubles with each.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// The longest wait of our own choosing.
-const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
-/// The shortest wait, so that no draw makes a loop of it.
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait that a vendor can impose on us.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// A channel has a deadline of its own; this one is for a channel that breaks it.
 const SEND_DEADLINE: Duration = Duration::from_secs(120);
 /// How long a failing store is left alone.
@@ -80,39 +76,63 @@ pub async fn run(
     seed: u64,
     cancel: impl Future<Output = ()>,
 ) {
-    let time = clock.clone();
-    let send = move |order: Order| {
+    let (time, config, holding) = (clock.clone(), channels.clone(), channels.clone());
+    let act = move |due: Due, step: Step| {
         let (channels, now) = (Arc::clone(&channels.borrow()), time());
-        async move { channels.send(&order, now).await }
+        async move {
+            let Due { order, past } = due;
+            match step {
+                Step::Probe => channels.probe(&order, &past.link, now).await,
+                _ => channels.send(&order, &past.link, now).await,
+            }
+        }
     };
-    run_with(store, send, wake, settled, clock, seed, cancel).await;
+    let doubt = move |channel: &str| config.borrow().doubt(channel);
+    let is_held = move |channel: &str| holding.borrow().held(channel).is_some();
+    run_with(store, Courier { act, doubt, is_held }, wake, settled, clock, seed, cancel).await;
 }
 
-async fn run_with<S, F>(
+/// How orders are carried: what the channels do, and what they say of their doubts.
+#[derive(Clone)]
+struct Courier<A, D, H> {
+    /// Sends an order, or looks for it.
+    act: A,
+    doubt: D,
+    /// Whether nothing is sent on a channel for now.
+    is_held: H,
+}
+
+async fn run_with<A, D, H, F>(
     store: Store,
-    send: S,
+    courier: Courier<A, D, H>,
     wake: Arc<Notify>,
     settled: mpsc::Sender<Settled>,
     clock: impl Fn() -> DateTime<Utc> + Clone + Send + 'static,
     seed: u64,
     cancel: impl Future<Output = ()>,
 ) where
-    S: Fn(Order) -> F + Clone + Send + 'static,
+    A: Fn(Due, Step) -> F + Clone + Send + 'static,
+    D: Fn(&str) -> Doubt + Clone + Send + 'static,
+    H: Fn(&str) -> bool + Clone + Send + 'static,
     F: Future<Output = Outcome> + Send + 'static,
 {
     let mut cancel = pin!(cancel);
     let mut running = JoinSet::new();
     let mut busy: HashMap<Id, String> = HashMap::new();
+    let mut resting: HashMap<String, Instant> = HashMap::new();
     loop {
+        resting.retain(|_, until| *until > Instant::now());
         let pause = match next(&store, clock()).await {
-            Ok((due, pause)) => {
-                let taken: HashSet<_> = busy.values().cloned().collect();
-                for order in one_per_channel(due, &taken) {
-                    let channel = order.channel.clone();
-                    let carry = carry(store.clone(), send.clone(), settled.clone(), clock.clone(), seed, order);
+            Ok((mut due, pause)) => {
+                due.retain(|due| !(courier.is_held)(&due.order.channel));
+                let taken = busy.values().chain(resting.keys()).cloned().collect();
+                for due in one_per_channel(due, taken) {
+                    let channel = due.order.channel.clone();
+                    let carry = carry(store.clone(), courier.clone(), settled.clone(), clock.clone(), seed, due);
                     busy.insert(running.spawn(carry).id(), channel);
                 }
-                pause
+                let rest = resting.values().map(|until| until.duration_since(Instant::now())).min();
+                rest.map_or(pause, |rest| rest.min(pause))
             }
             Err(error) => {
                 warn("the orders cannot be read", &error);
@@ -123,15 +143,17 @@ async fn run_with<S, F>(
             biased;
             () = &mut cancel => break,
             Some(ended) = running.join_next_with_id() => {
-                let id = match ended {
-                    Ok((id, ())) => id,
+                let (id, rest) = match ended {
+                    Ok(ended) => ended,
                     Err(error) => {
                         // Its order stays in flight, and is ambiguous at the next start.
                         tracing::error!(error = %error, "a channel broke off while sending");
-                        error.id()
+                        (error.id(), None)
                     }
                 };
-                busy.remove(&id);
+                if let (Some(channel), Some(rest)) = (busy.remove(&id), rest) {
+                    resting.insert(channel, Instant::now() + rest);
+                }
             }
             () = wake.notified() => {}
             () = sleep(pause) => {}
@@ -145,88 +167,68 @@ async fn run_with<S, F>(
 }
 
 /// The orders that are due, and how long to wait if nothing happens.
-async fn next(store: &Store, now: DateTime<Utc>) -> Result<(Vec<Order>, Duration), StoreError> {
+async fn next(store: &Store, now: DateTime<Utc>) -> Result<(Vec<Due>, Duration), StoreError> {
     let due = store.due_orders(now).await?;
     let wait = store.next_due(now).await?.and_then(|next| (next - now).to_std().ok());
     Ok((due, wait.map_or(LOOK_AGAIN, |wait| wait.min(LOOK_AGAIN))))
 }
 
 /// The first order of each channel that is not taken.
-fn one_per_channel(due: Vec<Order>, taken: &HashSet<String>) -> Vec<Order> {
-    let mut taken = taken.clone();
-    due.into_iter().filter(|order| taken.insert(order.channel.clone())).collect()
+fn one_per_channel(due: Vec<Due>, mut taken: HashSet<String>) -> Vec<Due> {
+    due.into_iter().filter(|due| taken.insert(due.order.channel.clone())).collect()
 }
 
-/// Sends one order and returns once its end is durable; until then the channel is taken.
-async fn carry<S, F>(
+/// Carries one order and returns once its end is durable; until then the channel is taken. Says how long the
+/// channel is to rest.
+async fn carry<A, D, H, F>(
     store: Store,
-    send: S,
+    courier: Courier<A, D, H>,
     settled: mpsc::Sender<Settled>,
     clock: impl Fn() -> DateTime<Utc>,
     seed: u64,
-    order: Order,
-) where
-    S: Fn(Order) -> F,
+    due: Due,
+) -> Option<Duration>
+where
+    A: Fn(Due, Step) -> F,
+    D: Fn(&str) -> Doubt,
     F: Future<Output = Outcome>,
 {
-    let attempt = match store.begin(&order.op_key, clock()).await {
-        Ok(attempt) => attempt,
+    let order = due.order.clone();
+    let step = outbox::next((courier.doubt)(&order.channel), &due.past, clock());
+    let begun = match step {
+        Step::Wait(until) => store.put_off(&order.op_key, until).await.map(|()| None),
+        Step::Send | Step::Probe | Step::Ask => store.begin(&order.op_key, step == Step::Send, clock()).await.map(Some),
+    };
+    let attempt = match begun {
+        Ok(Some(attempt)) => attempt,
+        Ok(None) => return None,
         Err(error) => {
             // Not durable, so not sent.
             warn("an order cannot be begun", &error);
-            return sleep(STORE_PAUSE).await;
+            sleep(STORE_PAUSE).await;
+            return None;
         }
     };
-    let outcome = timeout(SEND_DEADLINE, send(order.clone())).await.unwrap_or_else(|_| Outcome::Ambiguous {
-        detail: format!("no answer within {} s", SEND_DEADLINE.as_secs()),
-        retry_after: None,
-    });
-    let settlement = after(&order.op_key, &outcome, attempt, seed, clock());
+    let outcome = match step {
+        Step::Ask => outbox::unknowable(&order.booking_key),
+        _ => timeout(SEND_DEADLINE, (courier.act)(due, step))
+            .await
+            .unwrap_or_else(|_| Outcome::ambiguous(format!("no answer within {} s", SEND_DEADLINE.as_secs()))),
+    };
+    let settlement = outbox::after(&order.op_key, &outcome, attempt, seed, clock());
+    let rest = outbox::rest(&outcome);
     loop {
         let (done, durable) = oneshot::channel();
         let (order, outcome, settlement) = (order.clone(), outcome.clone(), settlement.clone());
         if settled.send(Settled { order, attempt, outcome, settlement, done }).await.is_err() {
             // The loop is gone, so we are stopping: the order is ambiguous at the next start.
-            return;
+            return None;
         }
         if durable.await == Ok(true) {
-            return;
+            return rest;
         }
         sleep(STORE_PAUSE).await;
     }
-}
-
-/// What becomes of an order after attempt number `attempt` (from 1). Pure.
-///
-/// The wait doubles from 5 s to 15 min, and is drawn between 1 s and that ("full jitter") from the
-/// order, the attempt and `seed`, so that many boxes do not come back at once. A vendor's
-/// `Retry-After` is the least wait, up to a day.
-pub fn after(op_key: &str, outcome: &Outcome, attempt: u32, seed: u64, now: DateTime<Utc>) -> Settlement {
-    let retry = |detail: &str, retry_after: Option<Duration>, ambiguous| {
-        let asked = retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-        let wait = backoff(op_key, attempt, seed).max(asked);
-        // Both are at most a day.
-        let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
-        let not_before = now.checked_add_signed(wait).unwrap_or(now);
-        Settlement::Retry { not_before, ambiguous, detail: detail.to_owned() }
-    };
-    match outcome {
-        Outcome::Done { remote_id } => Settlement::Done { remote_id: remote_id.clone() },
-        Outcome::NotDelivered { detail, retry_after } => retry(detail, *retry_after, false),
-        Outcome::Ambiguous { detail, retry_after } => retry(detail, *retry_after, true),
-        Outcome::Rejected { detail } => Settlement::Dead { detail: detail.clone() },
-    }
-}
-
-fn backoff(op_key: &str, attempt: u32, seed: u64) -> Duration {
-    let doubled = FIRST_WAIT.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1)));
-    let ceiling = doubled.min(LONGEST_WAIT);
-    let mut hash = Sha256::new();
-    hash.update(seed.to_be_bytes());
-    hash.update(attempt.to_be_bytes());
-    hash.update(op_key.as_bytes());
-    let draw = hash.finalize().iter().take(4).fold(0u32, |draw, byte| draw << 8 | u32::from(*byte));
-    SHORTEST_WAIT + (ceiling - SHORTEST_WAIT).mul_f64(f64::from(draw) / f64::from(u32::MAX))
 }
 
 fn warn(what: &str, error: &StoreError) {

@@ -4,12 +4,18 @@ use bellwether_probes::{Family, Label, Labels, Metric};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 use chrono_tz::Tz;
 
-use super::{Booking, ChangeKind, ComponentState, Kind, Severity, State, VersionChange, Window, booking_key, slot};
+use super::{
+    Booking, ChangeKind, ComponentState, Kind, Severity, State, Trouble, VersionChange, Window, booking_key,
+    life::{By, Check, Effect, Life, Note, Rating, SeriesEffect, VendorMinutes},
+    slot,
+};
 use crate::{
+    archive::effect::Verdict,
     calendar::{Calendar, Certainty, Day, DayKind, zone},
+    channel::{Remote, Standing},
     incident::{Cause, Evidence},
     judge::Level,
-    site::{Contact, Room, School, Vendor},
+    site::{Contact, Room, School, Vendor, Visit},
 };
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -123,9 +129,72 @@ pub(crate) fn full() -> Booking {
         provisional: Vec::new(),
         no_window: None,
         asks: Vec::new(),
+        life: Life::default(),
+        visit: Visit::default(),
+        recent: Vec::new(),
         missing: Vec::new(),
         op_seq: 1,
     }
+}
+
+/// One that has lived through everything.
+pub(crate) fn lived() -> Booking {
+    let full = full();
+    let appointment = full.wanted[0];
+    let point = |text: &str, vendor| Check { text: text.into(), school: true, vendor };
+    let note = |by, text: &str| Note { at: at("2026-11-25T02:00:00Z"), by, text: text.into() };
+    let series = SeriesEffect {
+        metric: "media_loss".into(),
+        labels: "probe=call,stream=video".into(),
+        verdict: Verdict::Solved,
+        left: Some([-0.2, 0.1, 0.4]),
+        repair: None,
+    };
+    let life = Life {
+        appointment: Some(appointment),
+        requested_at: Some(full.opened_at),
+        acknowledged_at: Some(at("2026-11-24T03:00:00Z")),
+        confirmed_at: Some(at("2026-11-24T03:00:00Z")),
+        examined_at: Some(appointment.start),
+        started_at: Some(appointment.start),
+        reported_at: Some(appointment.end),
+        report: Some("更换网线".into()),
+        observed_from: Some(appointment.end),
+        evaluated_at: Some(at("2026-12-09T02:00:00Z")),
+        effect: Some(Effect { verdict: Verdict::Solved, series: vec![series] }),
+        accepted_at: None,
+        archived_at: None,
+        rating: Some(Rating { stars: 5, words: "很好".into() }),
+        vendor_minutes: Some(VendorMinutes { acknowledge: Some(60), confirm: Some(60), start: None, work: Some(60) }),
+        heard: Some(Remote {
+            remote_id: Some("4711".into()),
+            standing: Standing::Reported,
+            window: Some(appointment),
+            note: None,
+        }),
+        decisions: 2,
+        reopened: 1,
+        checklist: vec![point("画面与声音正常", true), point("钥匙已归还", false)],
+        notes: vec![
+            note(By::School(Some(1000)), "请从东门进入"),
+            note(By::Vendor("calendar".into()), "ok"),
+            note(By::Bellwether, "back"),
+        ],
+    };
+    let recent = vec![Trouble {
+        key: booking_key("ledger", "vendor", "j3-302", "net", "room", 9),
+        kind: Kind::Fault,
+        family: Family::Net,
+        state: State::Archived,
+        opened_at: at("2026-10-24T02:00:00Z"),
+    }];
+    let visit = Visit {
+        escort: "信息中心".into(),
+        prepare: vec!["清空讲台".into()],
+        checklist: vec!["画面与声音正常".into(), "钥匙已归还".into()],
+        ..Visit::default()
+    };
+    Booking { state: State::Evaluated, life, visit, recent, ..full }
 }
 
 /// A fault for which no time fits, with every exception there is.

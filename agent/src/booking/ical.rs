@@ -3,16 +3,51 @@
 use chrono::{DateTime, Utc};
 
 use super::{Booking, State, text::Text};
+use crate::calendar::ical::When;
 
 /// Longest line in octets, its end not counted (RFC 5545, 3.1).
 const LINE: usize = 75;
 
+/// What an entry says beside the booking's text.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<'a> {
+    /// When it is.
+    pub(crate) when: When,
+    /// Its STATUS.
+    pub(crate) status: &'a str,
+    /// Further properties: names, with parameters if any, and values as they are to be written.
+    pub(crate) more: &'a [(String, String)],
+}
+
 /// A calendar with the booking's first wanted window as its one tentative entry; `None` if nothing is
 /// wanted. `stamp` is when the order was planned: the same order gives the same bytes.
 pub fn event(booking: &Booking, text: &Text, stamp: DateTime<Utc>) -> Option<String> {
-    let window = booking.wanted.first()?;
-    let time = |at: DateTime<Utc>| at.format("%Y%m%dT%H%M%SZ").to_string();
-    let status = if booking.state == State::Cancelled { "CANCELLED" } else { "TENTATIVE" };
+    let window = booking.life.appointment.as_ref().or(booking.wanted.first())?;
+    let when = When::Time { start: window.start, end: window.end };
+    Some(calendar(booking, text, stamp, &Entry { when, status: status(booking.state), more: &[] }))
+}
+
+/// The STATUS of a booking's entry (RFC 5545, 3.8.1.11).
+pub(crate) fn status(state: State) -> &'static str {
+    match state {
+        State::Cancelled => "CANCELLED",
+        State::Suspected
+        | State::Holding
+        | State::Requested
+        | State::Countered
+        | State::Refused
+        | State::NeedsHuman => "TENTATIVE",
+        State::Confirmed
+        | State::InMaintenance
+        | State::Reported
+        | State::Observing
+        | State::Evaluated
+        | State::Archived => "CONFIRMED",
+    }
+}
+
+/// A calendar with one entry. Whole days are shown as free: nobody knows yet when on them.
+pub(crate) fn calendar(booking: &Booking, text: &Text, stamp: DateTime<Utc>, entry: &Entry<'_>) -> String {
     let mut out = String::new();
     let mut put = |name: &str, value: &str| fold(&format!("{name}:{value}"), &mut out);
     put("BEGIN", "VCALENDAR");
@@ -21,22 +56,44 @@ pub fn event(booking: &Booking, text: &Text, stamp: DateTime<Utc>) -> Option<Str
     put("BEGIN", "VEVENT");
     put("UID", &booking.key);
     put("SEQUENCE", &booking.op_seq.to_string());
-    put("DTSTAMP", &time(stamp));
-    put("DTSTART", &time(window.start));
-    put("DTEND", &time(window.end));
+    put("DTSTAMP", &instant(stamp));
+    for line in times(entry.when) {
+        let (name, value) = line.split_once(':').unwrap_or((&line, ""));
+        put(name, value);
+    }
     put("SUMMARY", &escaped(&text.subject));
     if !booking.room.name.is_empty() {
         put("LOCATION", &escaped(&booking.room.name));
     }
     put("DESCRIPTION", &escaped(&text.body));
-    put("STATUS", status);
+    put("STATUS", entry.status);
+    for (name, value) in entry.more {
+        put(name, value);
+    }
     put("END", "VEVENT");
     put("END", "VCALENDAR");
-    Some(out)
+    out
+}
+
+/// An instant as RFC 5545 writes it.
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    at.format("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// The lines that say when an entry is.
+pub(crate) fn times(when: When) -> Vec<String> {
+    match when {
+        When::Time { start, end } => vec![format!("DTSTART:{}", instant(start)), format!("DTEND:{}", instant(end))],
+        When::Days { from, to } => vec![
+            format!("DTSTART;VALUE=DATE:{}", from.format("%Y%m%d")),
+            format!("DTEND;VALUE=DATE:{}", to.format("%Y%m%d")),
+            "TRANSP:TRANSPARENT".to_owned(),
+        ],
+    }
 }
 
 /// A value of type TEXT (RFC 5545, 3.3.11).
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -51,7 +108,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// Appends one content line, folded on the borders of characters.
-fn fold(line: &str, out: &mut String) {
+pub(crate) fn fold(line: &str, out: &mut String) {
     let mut length = 0;
     for c in line.chars() {
         if length + c.len_utf8() > LINE {

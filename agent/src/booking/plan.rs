@@ -5,15 +5,21 @@
 //! must know: a series joined, the severity rose, it recovered or came back, a version changed, what
 //! was missing is there now, or a time that was asked for has become impossible or certain.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bellwether_probes::Family;
 use chrono::{DateTime, Utc};
 
+use self::times::Times;
 use crate::{
     booking::{
-        Booking, ComponentState, Kind, Operation, Order, Severity, State, VersionChange, Window, booking_key, op_key,
-        slot,
+        Booking, ComponentState, Kind, Operation, Order, Severity, State, Trouble, VersionChange, Window, booking_key,
+        life::{By, Check, Entry, Life},
+        lifecycle::{self, Act},
+        op_key, slot,
     },
     calendar::Calendar,
     channel::{Channels, Outcome},
@@ -29,10 +35,14 @@ pub struct Plan {
     pub bookings: Vec<Booking>,
     /// Orders that are new.
     pub orders: Vec<Order>,
+    /// What the audit trail keeps of it.
+    pub entries: Vec<Entry>,
 }
 
 /// How long a fault must have been away before its booking is withdrawn.
 pub const WITHDRAW_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// How many bookings that are over a new one names.
+pub(crate) const RECENT: usize = 5;
 
 /// Plans bookings for `memory.incidents` and for `checks`, the version changes of this inspection
 /// that open an `upgrade_check`. Keeps `memory.bookings`, `memory.epochs`, `memory.opened_on` and
@@ -55,12 +65,16 @@ pub fn plan(
     let mut incidents = std::mem::take(&mut memory.incidents);
     incidents.sort_by(|a, b| (&a.scope, a.family, a.cause).cmp(&(&b.scope, b.family, b.cause)));
     let severities: Vec<_> = incidents.iter().map(|incident| severity(incident, &incidents)).collect();
-    let mut planner = Planner { memory, site, channels, calendar, now, plan: Plan::default() };
+    let mut planner = Planner::new(memory, Terms { site, channels, calendar }, now);
+    let mut joined = Vec::new();
     for (incident, severity) in incidents.into_iter().zip(severities) {
-        if planner.fault(&incident, severity) {
+        if planner.is_joined(&incident) {
+            joined.push((incident, severity));
+        } else if planner.fault(&incident, severity) {
             planner.memory.incidents.push(incident);
         }
     }
+    planner.join(joined);
 
     // Checks that stay open are looked at, too: a channel may take them now.
     let open = planner.memory.bookings.values().filter(|booking| booking.kind == Kind::UpgradeCheck);
@@ -73,15 +87,23 @@ pub fn plan(
     planner.plan
 }
 
-/// Takes down how an order ended. Returns the booking if it changed: a channel has it now, or none
-/// will ever have it.
-pub fn settle(memory: &mut Memory, order: &Order, outcome: &Outcome, now: DateTime<Utc>) -> Option<Booking> {
+/// Takes down how an order ended. Returns the booking if it changed, and what the audit trail keeps of it: a
+/// channel has it now, or none will ever have it.
+///
+/// A booking strands once its channel of `record`, or else the last of its channels, has refused it.
+pub fn settle(
+    memory: &mut Memory,
+    order: &Order,
+    outcome: &Outcome,
+    record: Option<&str>,
+    now: DateTime<Utc>,
+) -> Option<(Booking, Entry)> {
     if order.operation != Operation::Open {
         return None;
     }
     let booking = memory.bookings.get_mut(&order.booking_key)?;
-    let state = match outcome {
-        Outcome::Done { .. } => State::Requested,
+    let act = match outcome {
+        Outcome::Done { .. } => Act::Taken,
         Outcome::Rejected { .. } => {
             let opened = memory.opened_on.entry(order.booking_key.clone()).or_default();
             opened.retain(|channel| *channel != order.channel);
@@ -89,15 +111,23 @@ pub fn settle(memory: &mut Memory, order: &Order, outcome: &Outcome, now: DateTi
             if !rejected.contains(&order.channel) {
                 rejected.push(order.channel.clone());
             }
-            if opened.is_empty() { State::NeedsHuman } else { booking.state }
+            if !opened.is_empty() && record != Some(&order.channel) {
+                return None;
+            }
+            Act::Strand
         }
-        Outcome::NotDelivered { .. } | Outcome::Ambiguous { .. } => return None,
+        Outcome::NotDelivered { .. }
+        | Outcome::LockedOut { .. }
+        | Outcome::Ambiguous { .. }
+        | Outcome::Missing { .. } => return None,
     };
-    if booking.state == state {
+    let before = booking.state;
+    let mut entry = lifecycle::act(booking, &act, &By::Bellwether, now).ok()?;
+    if booking.state == before {
         return None;
     }
-    (booking.state, booking.updated_at) = (state, now);
-    Some(booking.clone())
+    entry.detail.clone_from(&order.channel);
+    Some((booking.clone(), entry))
 }
 
 /// Whether people must know what changed.
@@ -120,33 +150,47 @@ fn same_series(a: &Evidence, b: &Evidence) -> bool {
     (&a.probe, a.metric, &a.labels) == (&b.probe, b.metric, &b.labels)
 }
 
-/// What is to become of the times that a booking asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Times {
-    /// They stay.
-    Keep,
-    /// Others are asked for when there is something to say anyway.
-    Refresh,
-    /// Some are certain now that were not: people must know.
-    Settle,
-    /// One has become impossible, or there is one at last: people must know.
-    Replace,
+/// What bookings are planned by.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// Who and where.
+    pub site: &'a Site,
+    /// The ways to the vendor.
+    pub channels: &'a Channels,
+    /// When the room is taught in, and the vendor works.
+    pub calendar: &'a Calendar,
+}
+
+/// What tells open bookings apart. Not their keys: a key holds what the config said when its booking was planned.
+type Identity = (Kind, String, Family, Cause);
+
+fn identity(booking: &Booking) -> Identity {
+    (booking.kind, booking.scope.clone(), booking.family, booking.cause)
 }
 
 struct Planner<'a> {
     memory: &'a mut Memory,
+    /// Keys of the open bookings.
+    open: BTreeMap<Identity, String>,
     site: &'a Site,
     channels: &'a Channels,
     calendar: &'a Calendar,
     now: DateTime<Utc>,
+    /// The search for times that was made last: bookings for which there are none all ask the same.
+    answered: Option<(slot::Class, Vec<Window>, slot::Answer)>,
     plan: Plan,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(memory: &'a mut Memory, Terms { site, channels, calendar }: Terms<'a>, now: DateTime<Utc>) -> Self {
+        let open = memory.bookings.values().map(|booking| (identity(booking), booking.key.clone())).collect();
+        Self { memory, open, site, channels, calendar, now, answered: None, plan: Plan::default() }
+    }
+
     /// Plans for one incident; says whether it stays.
     fn fault(&mut self, incident: &Incident, severity: Severity) -> bool {
         let kind = if incident.cause == Cause::Load { Kind::Capacity } else { Kind::Fault };
-        let old = self.find(kind, &incident.scope, incident.family, incident.cause);
+        let old = self.find(kind, &incident.scope, incident.family, incident.cause).cloned();
         let mut booking = old
             .clone()
             .unwrap_or_else(|| self.new_booking(kind, &incident.scope, incident.family, incident.cause, severity));
@@ -157,20 +201,45 @@ impl Planner<'_> {
         booking.evidence = incident.evidence.clone();
         booking.changes = self.memory.changes.iter().rev().cloned().collect();
         self.describe(&mut booking);
+        if let Some(back) = self.relapse(&booking, old.as_ref()) {
+            self.act(&mut booking, &back);
+        }
         let gone = |at| self.now.signed_duration_since(at).to_std().is_ok_and(|time| time >= WITHDRAW_AFTER);
-        // What is booked elsewhere now need not be waited for.
+        // What is booked elsewhere now need not be waited for; but people may be on the road.
         let superseded = incident.judgement.as_ref().is_some_and(|judgement| judgement.superseded);
-        if incident.recovered_at.is_some_and(|at| superseded || gone(at)) {
-            self.withdraw(booking);
+        let is_over = incident.recovered_at.is_some_and(|at| superseded || gone(at));
+        if is_over && !booking.state.is_under_way() {
+            self.end(booking, &Act::Cancel("it went away".to_owned()), &By::Bellwether);
             return false;
         }
         self.put(old, booking);
         true
     }
 
+    /// Whether what a maintenance was for is back, or never went, although the work is done.
+    fn relapse(&self, booking: &Booking, old: Option<&Booking>) -> Option<Act> {
+        if !matches!(booking.state, State::Reported | State::Observing | State::Evaluated) {
+            return None;
+        }
+        let came_back = booking.recovered_at.is_none() && old?.recovered_at.is_some();
+        let stayed = booking.recovered_at.is_none()
+            && booking
+                .life
+                .observed_from
+                .is_some_and(|at| self.now.signed_duration_since(at).to_std().is_ok_and(|time| time >= WITHDRAW_AFTER));
+        (came_back || stayed).then_some(Act::Relapsed)
+    }
+
+    /// What bellwether itself lets happen to a booking; what is not possible does not happen.
+    fn act(&mut self, booking: &mut Booking, act: &Act) {
+        if let Ok(entry) = lifecycle::act(booking, act, &By::Bellwether, self.now) {
+            self.plan.entries.push(entry);
+        }
+    }
+
     /// Plans for the changes of one component among `checks`, and for its check that may be open.
     fn upgrade_check(&mut self, component: &str, checks: &[VersionChange]) {
-        let old = self.find(Kind::UpgradeCheck, component, Family::App, Cause::Version);
+        let old = self.find(Kind::UpgradeCheck, component, Family::App, Cause::Version).cloned();
         let mut booking = old.clone().unwrap_or_else(|| {
             self.new_booking(Kind::UpgradeCheck, component, Family::App, Cause::Version, Severity::Low)
         });
@@ -184,12 +253,8 @@ impl Planner<'_> {
         self.put(old, booking);
     }
 
-    fn find(&self, kind: Kind, scope: &str, family: Family, cause: Cause) -> Option<Booking> {
-        // Not by key: the key holds what the config said when the booking was planned.
-        let same = |booking: &&Booking| {
-            (booking.kind, &booking.scope[..], booking.family, booking.cause) == (kind, scope, family, cause)
-        };
-        self.memory.bookings.values().find(same).cloned()
+    fn find(&self, kind: Kind, scope: &str, family: Family, cause: Cause) -> Option<&Booking> {
+        self.memory.bookings.get(self.open.get(&(kind, scope.to_owned(), family, cause))?)
     }
 
     fn new_booking(&self, kind: Kind, scope: &str, family: Family, cause: Cause, severity: Severity) -> Booking {
@@ -218,9 +283,15 @@ impl Planner<'_> {
             provisional: Vec::new(),
             no_window: None,
             asks: Vec::new(),
+            life: Life { checklist: self.checklist(), ..Life::default() },
+            visit: self.site.visit.clone(),
+            recent: self.memory.recent.clone(),
             missing: Vec::new(),
             op_seq: 0,
         };
+        if self.site.policy.proposes(kind, severity) {
+            booking.state = State::Suspected;
+        }
         booking.epoch = self.memory.epochs.get(&booking.identity()).copied().unwrap_or(0);
         let (vendor, cause) = (&self.site.vendor.name, booking.cause_word());
         booking.key = booking_key(&self.memory.ledger_id, vendor, scope, family.name(), cause, booking.epoch);
@@ -233,6 +304,7 @@ impl Planner<'_> {
         booking.school = site.school.clone();
         booking.room = site.room.clone();
         booking.vendor = site.vendor.clone();
+        booking.visit = site.visit.clone();
         booking.timezone = site.locale.timezone.name().to_owned();
         let state = |(component, known): (&String, &KnownVersion)| ComponentState {
             component: component.clone(),
@@ -240,21 +312,13 @@ impl Planner<'_> {
         };
         booking.versions = self.memory.versions.iter().map(state).collect();
 
-        let (school, room) = (&site.school, &site.room);
         let needed = [
-            ("school.name", !school.name.trim().is_empty()),
-            ("room.id", !room.id.trim().is_empty()),
-            ("room.name", !room.name.trim().is_empty()),
-            ("school.contact.name", !school.contact.name.trim().is_empty()),
-            (
-                "school.contact.phone",
-                !(school.contact.phone.trim().is_empty() && school.contact.email.trim().is_empty()),
-            ),
             ("versions", !booking.versions.is_empty()),
-            ("evidence", booking.kind == Kind::UpgradeCheck || !booking.evidence.is_empty()),
+            ("evidence", !matches!(booking.kind, Kind::Fault | Kind::Capacity) || !booking.evidence.is_empty()),
             ("channel", self.channels.names().next().is_some()),
         ];
-        booking.missing = needed.iter().filter(|(_, there)| !there).map(|(path, _)| (*path).to_owned()).collect();
+        let lacks = needed.iter().filter(|(_, there)| !there).map(|(path, _)| *path);
+        booking.missing = site.missing().into_iter().chain(lacks).map(str::to_owned).collect();
     }
 
     /// Plans the orders of a booking, and keeps it if anything about it changed.
@@ -263,12 +327,24 @@ impl Planner<'_> {
         let rejected = self.memory.rejected_on.get(&booking.key).cloned().unwrap_or_default();
         let has = |list: &[String], name: &str| list.iter().any(|channel| channel == name);
         let too_late = old.as_ref().is_some_and(|old| other_lesson_at_risk(old, &booking));
-        let times = if too_late { Times::Replace } else { self.times(&booking) };
-        let news =
-            matches!(times, Times::Settle | Times::Replace) || old.as_ref().is_some_and(|old| news(old, &booking));
+        let times = match booking.state {
+            // What was agreed, or offered, is not ours alone to change.
+            State::Countered | State::Refused => Times::Keep,
+            state if state.is_under_way() => Times::Keep,
+            _ if too_late => Times::Replace,
+            _ => self.times(&booking),
+        };
+        let reopened = old.as_ref().is_some_and(|old| old.life.reopened != booking.life.reopened);
+        let news = reopened
+            || matches!(times, Times::Settle | Times::Replace)
+            || old.as_ref().is_some_and(|old| news(old, &booking));
         let mut orders = Vec::new();
         for name in self.channels.names() {
-            if has(&rejected, name) || self.channels.accepts(name, &booking).is_err() {
+            // What is proposed is nobody's business yet.
+            if booking.state == State::Suspected
+                || has(&rejected, name)
+                || self.channels.accepts(name, &booking).is_err()
+            {
                 continue;
             }
             if !has(&opened, name) {
@@ -279,7 +355,7 @@ impl Planner<'_> {
         }
 
         let open = orders.iter().any(|(_, operation)| *operation == Operation::Open);
-        if opened.is_empty() {
+        if opened.is_empty() && matches!(booking.state, State::Holding | State::NeedsHuman) {
             booking.state = if open { State::Holding } else { State::NeedsHuman };
         }
         // Windows that a vendor was told stay until it is told others.
@@ -294,66 +370,70 @@ impl Planner<'_> {
             self.order(&mut booking, channel, operation);
         }
 
+        if old.is_none() {
+            self.note_planned(&booking);
+        }
         if old.as_ref() != Some(&booking) {
             booking.updated_at = self.now;
+            self.open.insert(identity(&booking), booking.key.clone());
             self.memory.bookings.insert(booking.key.clone(), booking.clone());
             self.plan.bookings.push(booking);
         }
     }
 
-    /// What is to become of the times that a booking asks for.
-    fn times(&self, booking: &Booking) -> Times {
-        let to_come = |window: &&Window| window.start > self.now;
-        let passed = |window: &Window| window.start <= self.now;
-        if booking.wanted.is_empty() {
-            if !self.answer(booking).offers.is_empty() {
-                return Times::Replace;
-            }
-            let mut asked = booking.asks.iter().flat_map(|ask| &ask.windows);
-            return if booking.asks.is_empty() || asked.any(passed) { Times::Refresh } else { Times::Keep };
-        }
-        let visit = booking.class().visit(slot::span(self.site.vendor.duration));
-        if !booking.wanted.iter().filter(to_come).all(|window| slot::possible(self.calendar, *window)) {
-            Times::Replace
-        } else if booking.wanted.iter().any(|window| passed(window) || window.end - window.start != visit) {
-            Times::Refresh
-        } else if booking.provisional.iter().any(|window| !slot::provisional(self.calendar, *window)) {
-            Times::Settle
-        } else {
-            Times::Keep
+    /// Ends a booking, and says so wherever it was opened; not where it was said.
+    fn end(&mut self, mut booking: Booking, act: &Act, by: &By) {
+        let Ok(entry) = lifecycle::act(&mut booking, act, by, self.now) else { return };
+        self.plan.entries.push(entry);
+        self.tell(&mut booking, Operation::Cancel, by);
+        self.forget(booking);
+    }
+
+    /// Plans an order on each channel that has the booking; not on the one that said it.
+    fn tell(&mut self, booking: &mut Booking, operation: Operation, by: &By) {
+        let opened = self.memory.opened_on.get(&booking.key).cloned().unwrap_or_default();
+        let said = |name: &str| matches!(by, By::Vendor(channel) if channel == name);
+        let told = |name: &&str| opened.iter().any(|other| other == name) && !said(name);
+        let names: Vec<_> = self.channels.names().filter(told).map(str::to_owned).collect();
+        for name in names {
+            self.order(booking, name, operation);
         }
     }
 
-    fn ask_for_times(&self, booking: &mut Booking) {
-        let answer = self.answer(booking);
-        booking.no_window = answer.nothing();
-        booking.provisional =
-            answer.offers.iter().filter(|offer| offer.provisional).map(|offer| offer.window).collect();
-        booking.wanted = answer.offers.iter().map(|offer| offer.window).collect();
-        booking.asks = answer.relaxations;
-    }
-
-    /// Times that are free beside those that the room's other bookings ask for.
-    fn answer(&self, booking: &Booking) -> slot::Answer {
-        let others = self.memory.bookings.values().filter(|other| other.key != booking.key);
-        let taken: Vec<Window> = others.flat_map(|other| &other.wanted).copied().collect();
-        slot::wanted(self.calendar, &self.site.vendor, booking.class(), &taken, self.now)
-    }
-
-    /// Ends a booking whose fault went away, wherever it was opened.
-    fn withdraw(&mut self, mut booking: Booking) {
-        booking.state = State::Cancelled;
-        booking.updated_at = self.now;
-        let opened = self.memory.opened_on.remove(&booking.key).unwrap_or_default();
+    /// Takes a booking that is over out of the memory.
+    fn forget(&mut self, booking: Booking) {
+        self.memory.opened_on.remove(&booking.key);
         self.memory.rejected_on.remove(&booking.key);
-        let configured: Vec<_> =
-            self.channels.names().filter(|name| opened.iter().any(|other| other == name)).collect();
-        for name in configured {
-            self.order(&mut booking, name.to_owned(), Operation::Cancel);
-        }
+        self.open.remove(&identity(&booking));
         self.memory.bookings.remove(&booking.key);
         *self.memory.epochs.entry(booking.identity()).or_default() += 1;
+        let trouble = Trouble {
+            key: booking.key.clone(),
+            kind: booking.kind,
+            family: booking.family,
+            state: booking.state,
+            opened_at: booking.opened_at,
+        };
+        self.memory.recent.insert(0, trouble);
+        self.memory.recent.truncate(RECENT);
         self.plan.bookings.push(booking);
+    }
+
+    fn checklist(&self) -> Vec<Check> {
+        let points = self.site.visit.checklist.iter();
+        points.map(|text| Check { text: text.clone(), school: false, vendor: false }).collect()
+    }
+
+    fn note_planned(&mut self, booking: &Booking) {
+        self.plan.entries.push(Entry {
+            booking: booking.key.clone(),
+            at: self.now,
+            by: By::Bellwether,
+            act: "plan".to_owned(),
+            from: booking.state,
+            to: booking.state,
+            detail: booking.identity(),
+        });
     }
 
     fn order(&mut self, booking: &mut Booking, channel: String, operation: Operation) {
@@ -376,5 +456,11 @@ impl Planner<'_> {
     }
 }
 
+mod acts;
+mod joint;
+mod times;
+
+pub use acts::{ActError, act, acts_due, closes, observed, open};
+
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

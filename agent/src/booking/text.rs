@@ -2,17 +2,26 @@
 //!
 //! The fields stand in the order of a maintenance request form. What is not known is left out, never
 //! made up; what a complete booking would need and this one has not is named in the first lines.
+//!
+//! A school can have texts of its own, with the same [fields]: see [`template`].
 
 mod echo;
+mod fields;
 mod judged;
+mod life;
+pub mod template;
 mod words;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use self::words::{Words, weekday};
+use self::{
+    fields::{Field, Value},
+    template::Template,
+    words::{Words, weekday},
+};
 use super::{Booking, Kind, State, VersionChange, Window, slot};
 use crate::{incident::Evidence, judge::Level, site::Language};
 
@@ -35,11 +44,35 @@ impl Text {
     }
 }
 
-/// Writes a booking for people. Times are in the school's zone.
+/// How texts are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// In this language.
+    pub language: Language,
+    /// By the school's own template, if it has one.
+    pub template: Option<Arc<Template>>,
+}
+
+impl From<Language> for Texts {
+    fn from(language: Language) -> Self {
+        Self { language, template: None }
+    }
+}
+
+impl Texts {
+    /// Writes a booking for people. Times are in the school's zone.
+    pub fn write(&self, booking: &Booking) -> Text {
+        let writer = Writer::new(booking, self.language);
+        match &self.template {
+            Some(template) => template.fill(|field| writer.value(field)),
+            None => Text { subject: writer.subject(), body: writer.body() },
+        }
+    }
+}
+
+/// Writes a booking for people, as bellwether words it. Times are in the school's zone.
 pub fn write(booking: &Booking, language: Language) -> Text {
-    let zone = booking.timezone.parse().unwrap_or(Tz::UTC);
-    let writer = Writer { booking, language, words: Words::of(language), zone };
-    Text { subject: writer.subject(), body: writer.body() }
+    Texts::from(language).write(booking)
 }
 
 struct Writer<'a> {
@@ -49,12 +82,18 @@ struct Writer<'a> {
     zone: Tz,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(booking: &'a Booking, language: Language) -> Self {
+        let zone = booking.timezone.parse().unwrap_or(Tz::UTC);
+        Self { booking, language, words: Words::of(language), zone }
+    }
+
     fn subject(&self) -> String {
         let (booking, words) = (self.booking, self.words);
         let about = match booking.kind {
             Kind::Fault | Kind::Capacity => words.family(booking.family).to_owned(),
             Kind::UpgradeCheck => booking.scope.clone(),
+            Kind::Routine | Kind::Security | Kind::Unsure => String::new(),
         };
         let place = joined([&booking.school.name[..], &booking.room.name], " ");
         let mut line = format!("{}{}{}", words.open, words.severity(booking.severity), words.close);
@@ -63,63 +102,53 @@ impl Writer<'_> {
         } else if booking.recovered_at.is_some() {
             let _ = write!(line, "{}{}{}", words.open, words.recovered_mark, words.close);
         }
-        let parts = joined([words.kind(booking.kind), &place, &about], " · ");
+        let parts = joined([self.kind(), &place, &about], " · ");
         one_line(&format!("{line}{}{parts} [{}]", words.after_mark, booking.key))
     }
 
     fn body(&self) -> String {
+        let (mut text, colon) = (String::new(), self.words.colon);
+        let mut line = |line: &str| {
+            text += line;
+            text.push('\n');
+        };
+        let standing = self.value(Field::Standing);
+        standing.lines().for_each(&mut line);
+        if !standing.is_empty() {
+            line("");
+        }
+        for field in Field::all() {
+            let Some(label) = self.label(field) else { continue };
+            let Value { line: first, more } = match field {
+                Field::Kind => Value::of(format!("{}{}{}", self.kind(), self.words.comma, self.severity())),
+                field => self.value(field),
+            };
+            if !first.trim().is_empty() {
+                line(&format!("{label}{colon}{first}"));
+            } else if !more.is_empty() {
+                line(&format!("{label}{}", colon.trim_end()));
+            }
+            more.iter().for_each(|more| line(more));
+        }
+        text
+    }
+
+    /// Its first lines: what it lacks, what became of it, and where it stands.
+    fn standing(&self) -> Vec<String> {
         let (booking, words) = (self.booking, self.words);
-        let mut out = Lines { text: String::new(), colon: words.colon };
+        let mut lines = Vec::new();
         if !booking.complete() {
-            out.line(&format!("{}{}{}", words.incomplete, words.colon, self.missing()));
+            lines.push(format!("{}{}{}", words.incomplete, words.colon, self.missing()));
         }
         if booking.state == State::Cancelled {
-            out.line(words.cancelled);
+            lines.push(words.cancelled.to_owned());
         } else if let Some(at) = booking.recovered_at {
-            out.line(&format!("{}{}{}", words.recovered, words.colon, self.instant(at)));
+            lines.push(format!("{}{}{}", words.recovered, words.colon, self.instant(at)));
         } else if let Some(lesson) = booking.lesson_at_risk {
-            out.line(&words.at_risk(&self.instant(lesson)));
+            lines.push(words.at_risk(&self.instant(lesson)));
         }
-        if !out.text.is_empty() {
-            out.line("");
-        }
-
-        out.field(words.school, &booking.school.name);
-        out.field(words.place, &self.place());
-        let versions = booking.versions.iter().map(|known| format!("{} {}", known.component, known.version));
-        out.list(words.versions, versions);
-        let contact = &booking.school.contact;
-        out.field(words.contact, &joined([&contact.name[..], &contact.phone, &contact.email], " / "));
-        out.list(words.wanted, booking.wanted.iter().map(|window| self.window(window)));
-        if let Some(nothing) = booking.no_window.filter(|_| booking.wanted.is_empty()) {
-            out.field(words.wanted, slot::text::no_window(nothing, !booking.asks.is_empty(), self.language));
-            let asks = booking.asks.iter().take(MOST_ASKS);
-            out.items(asks.map(|ask| slot::text::exception(ask, self.zone, self.language)));
-        }
-        let visit = booking.class().visit(slot::span(booking.vendor.duration));
-        out.field(words.duration, &words.minutes(visit.num_minutes()));
-        out.field(words.kind, &format!("{}{}{}", words.kind(booking.kind), words.comma, self.severity()));
-        out.field(words.request, &self.request());
-        out.field(words.deployment, words.deployment(&booking.room.deployment));
-        if booking.room.users > 0 {
-            out.field(words.users, &booking.room.users.to_string());
-        }
-        out.field(words.usage, &booking.room.usage);
-        out.list(words.evidence, booking.evidence.iter().map(|evidence| self.evidence(evidence)));
-        if let Some(judgement) = &booking.judgement {
-            out.list(words.not, judged::not(judgement, words).into_iter());
-            out.field(words.again, &judged::again(judgement, words));
-            if booking.evidence.iter().any(|evidence| evidence.shift.as_ref().is_some_and(|shift| shift.on)) {
-                out.field(words.clears, judged::clears(words));
-            }
-        }
-        out.list(words.changes, booking.changes.iter().map(|change| self.change(change)));
-        out.field(words.metrics, &self.metrics());
-        out.field(words.hardware, &booking.room.hardware);
-        out.field(words.vendor, &booking.vendor.name);
-        out.field(words.zone, &booking.timezone);
-        out.field(words.key, &booking.key);
-        out.text
+        lines.extend(self.progress());
+        lines
     }
 
     fn missing(&self) -> String {
@@ -131,6 +160,28 @@ impl Writer<'_> {
         let (school, room) = (&self.booking.school, &self.booking.room);
         let id = if room.id.is_empty() { String::new() } else { format!("({})", room.id) };
         joined([&school.campus[..], &room.building, &joined([&room.name[..], &id], " ")], " / ")
+    }
+
+    fn contact(&self) -> String {
+        let contact = &self.booking.school.contact;
+        joined([&contact.name[..], &contact.phone, &contact.email], " / ")
+    }
+
+    /// When somebody may come; or why nobody can, and what would have to give.
+    fn wanted(&self) -> Value {
+        let booking = self.booking;
+        let windows = booking.wanted.iter().map(|window| self.window(window));
+        let Some(nothing) = booking.no_window.filter(|_| booking.wanted.is_empty()) else {
+            return Value::list(windows);
+        };
+        let asks = booking.asks.iter().take(MOST_ASKS);
+        let asks = asks.map(|ask| slot::text::exception(ask, self.zone, self.language));
+        let line = slot::text::no_window(nothing, !booking.asks.is_empty(), self.language);
+        Value { line: one_line(line), ..Value::list(asks) }
+    }
+
+    fn kind(&self) -> &'static str {
+        self.words.kind(self.booking.kind)
     }
 
     fn severity(&self) -> String {
@@ -157,6 +208,10 @@ impl Writer<'_> {
                 }
             }
             Kind::UpgradeCheck => words.check_request(&booking.scope),
+            Kind::Routine | Kind::Security | Kind::Unsure => {
+                let said = booking.life.notes.first().map(|note| note.text.clone());
+                said.unwrap_or_else(|| words.pick("请检查教室。", "Please look at the room.").to_owned())
+            }
         }
     }
 
@@ -212,39 +267,6 @@ impl Writer<'_> {
     }
 }
 
-/// Lines of a form.
-struct Lines {
-    text: String,
-    colon: &'static str,
-}
-
-impl Lines {
-    fn line(&mut self, line: &str) {
-        self.text += &one_line(line);
-        self.text.push('\n');
-    }
-
-    fn field(&mut self, name: &str, value: &str) {
-        if !value.trim().is_empty() {
-            self.line(&format!("{name}{}{value}", self.colon));
-        }
-    }
-
-    fn list(&mut self, name: &str, items: impl Iterator<Item = String>) {
-        let mut items = items.peekable();
-        if items.peek().is_some() {
-            self.line(&format!("{name}{}", self.colon.trim_end()));
-        }
-        self.items(items);
-    }
-
-    fn items(&mut self, items: impl Iterator<Item = String>) {
-        for item in items {
-            self.line(&format!("  - {item}"));
-        }
-    }
-}
-
 /// Joins the parts that say something.
 fn joined<const N: usize>(parts: [&str; N], between: &str) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(between)
@@ -278,6 +300,14 @@ mod tests {
         assert_eq!(text.letter(), include_str!("text/golden/check.zh-CN.txt"));
         let text = write(&examples::minimal(), Language::English);
         assert_eq!(text.letter(), include_str!("text/golden/check.en.txt"));
+    }
+
+    #[test]
+    fn golden_what_was_lived_through() {
+        let text = write(&examples::lived(), Language::Chinese);
+        assert_eq!(text.letter(), include_str!("text/golden/lived.zh-CN.txt"));
+        let text = write(&examples::lived(), Language::English);
+        assert_eq!(text.letter(), include_str!("text/golden/lived.en.txt"));
     }
 
     #[test]

@@ -12,13 +12,15 @@
 //! rule     recurrence rules on the wall clock
 //! event    an event as written → what it says
 //! series   events → occurrences within the span
+//! single   the one appointment of a text, whether or not it takes place
 //! ```
 
 mod event;
-mod lines;
+pub(crate) mod lines;
 mod parts;
 mod rule;
 mod series;
+mod single;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -29,6 +31,8 @@ use std::{ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+
+pub use self::single::{When, when};
 
 /// A text that is larger is no timetable.
 pub const MAX_BYTES: usize = 4 << 20;

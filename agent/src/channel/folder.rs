@@ -5,7 +5,10 @@
 //! PATH/KEY/booking.txt     the same for people
 //! PATH/KEY/booking.ics     the wanted appointment
 //! PATH/KEY/orders/N.json   every order as it was planned
+//! PATH/KEY/reply.json      what the vendor, or whoever speaks for it, answers; never written by us
 //! ```
+//! An answer is `{"standing": "confirmed", "window": {"start": …, "end": …}, "note": "…"}`; window and note may
+//! be left out, and what `standing` may be is [`Standing`].
 //!
 //! All files of an order are staged and synced before the first is renamed, and the order's own file
 //! comes last: it marks the order as done. A full disk therefore changes nothing.
@@ -18,14 +21,11 @@ use std::{
     time::Duration,
 };
 
-use bellwether_probes::Mistake;
+use bellwether_probes::{Mistake, secret::read_bounded};
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
-use crate::{
-    booking::{Booking, Order, ical, text},
-    site::Language,
-};
+use super::{Finding, Listed, Outcome, Remote, Standing};
+use crate::booking::{Booking, Order, Window, ical, text::Texts};
 
 /// A network file system that hangs must not hold up the other channels.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -70,8 +70,8 @@ struct Stored {
 }
 
 /// The bytes of an order.
-pub(super) fn body(booking: &Booking, language: Language) -> String {
-    let text = text::write(booking, language);
+pub(super) fn body(booking: &Booking, texts: &Texts) -> String {
+    let text = texts.write(booking);
     let ics = ical::event(booking, &text, booking.updated_at);
     let body = Body { booking, text: text.letter(), ics };
     serde_json::to_string(&body).expect("a booking has string keys and no failing serializer")
@@ -86,10 +86,7 @@ pub(super) async fn send(root: &Path, order: &Order) -> Outcome {
     match tokio::time::timeout(DEADLINE, write).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Outcome::not_delivered(format!("writing to {shown} was interrupted")),
-        Err(_) => Outcome::Ambiguous {
-            detail: format!("{shown} did not take the files within {} s", DEADLINE.as_secs()),
-            retry_after: None,
-        },
+        Err(_) => Outcome::ambiguous(format!("{shown} did not take the files within {} s", DEADLINE.as_secs())),
     }
 }
 
@@ -112,6 +109,93 @@ fn write_order(root: &Path, order: &Order) -> Outcome {
         },
         Err(error) => Outcome::not_delivered(format!("cannot write below {}: {error}", folder.display())),
     }
+}
+
+/// The answer to a booking.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reply {
+    standing: Standing,
+    #[serde(default)]
+    window: Option<Window>,
+    #[serde(default)]
+    note: Option<String>,
+}
+
+/// Runs what touches the disk, and does not wait for it longer than [`DEADLINE`].
+async fn within<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    match tokio::time::timeout(DEADLINE, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err("reading was interrupted".to_owned()),
+        Err(_) => Err(format!("nothing was read within {} s", DEADLINE.as_secs())),
+    }
+}
+
+/// Reads the answer to a booking; without one it is requested.
+pub(super) async fn read(root: &Path, booking_key: &str) -> Result<Remote, String> {
+    let folder = root.join(booking_key);
+    within(move || {
+        let remote_id = Some(folder.display().to_string());
+        let path = folder.join("reply.json");
+        if !folder.is_dir() {
+            return Ok(Remote { remote_id, standing: Standing::Missing, window: None, note: None });
+        }
+        if !path.exists() {
+            return Ok(Remote { remote_id, standing: Standing::Requested, window: None, note: None });
+        }
+        let Reply { standing, window, note } =
+            serde_json::from_slice(&read_bounded(&path)?).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(Remote { remote_id, standing, window, note })
+    })
+    .await
+}
+
+/// The bookings of a room that are not over, by their newest files.
+pub(super) async fn list(root: &Path, room: &str) -> Result<Vec<Listed>, String> {
+    let (root, room) = (root.to_owned(), room.to_owned());
+    within(move || {
+        let entries = match fs::read_dir(&root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(format!("cannot read {}: {error}", root.display())),
+        };
+        let mut listed = Vec::new();
+        for entry in entries {
+            let folder = entry.map_err(|error| format!("cannot read {}: {error}", root.display()))?.path();
+            // What is no booking of ours is none of our business.
+            let Ok(bytes) = read_bounded(&folder.join("booking.json")) else { continue };
+            let Ok(booking) = serde_json::from_slice::<Booking>(&bytes) else { continue };
+            if booking.room.id == room && !booking.state.ended() {
+                let remote_id = Some(folder.display().to_string());
+                let remote = Remote { remote_id, standing: Standing::Requested, window: None, note: None };
+                listed.push(Listed { key: booking.key.clone(), remote, booking: Some(booking) });
+            }
+        }
+        Ok(listed)
+    })
+    .await
+}
+
+/// Whether files can be written there, and read again.
+pub(super) async fn check(root: &Path) -> Vec<Finding> {
+    let root = root.to_owned();
+    let what = format!("{} takes files and gives them back", root.display());
+    let tried = within(move || {
+        let place = root.join(".check");
+        let tried = make_folder(&root).and_then(|()| {
+            let mut staged = Staged::default();
+            staged.write(place.clone(), "bellwether\n")?;
+            staged.publish()?;
+            let same = fs::read(&place)? == b"bellwether\n";
+            fs::remove_file(&place)?;
+            if same { Ok(()) } else { Err(io::Error::other("it gives back something else")) }
+        });
+        tried.map_err(|error| error.to_string())
+    });
+    vec![match tried.await {
+        Ok(()) => Finding::fine(what),
+        Err(why) => Finding::wrong(what, why),
+    }]
 }
 
 enum Written {
@@ -213,7 +297,10 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::booking::{Operation, State, examples, op_key};
+    use crate::{
+        booking::{Operation, State, examples, op_key, text},
+        site::Language,
+    };
 
     fn order(op_seq: u32, change: impl FnOnce(&mut Booking)) -> Order {
         let mut booking = Booking { op_seq, ..examples::full() };
@@ -225,7 +312,7 @@ mod tests {
             channel: "desk".into(),
             operation: Operation::Open,
             created_at: booking.updated_at,
-            body: body(&booking, Language::Chinese),
+            body: body(&booking, &Language::Chinese.into()),
         }
     }
 
@@ -352,6 +439,39 @@ mod tests {
         let order = Order { body: "{}".into(), ..order(1, |_| {}) };
         assert!(matches!(send(root.path(), &order).await, Outcome::Rejected { .. }));
         assert_eq!(files(root.path()), []);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_back_and_what_is_open_is_listed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let order = order(1, |_| {});
+        let folder = root.path().join(&order.booking_key);
+        let standing = async || read(root.path(), &order.booking_key).await.map(|remote| remote.standing);
+        assert_eq!(list(root.path(), "j3-302").await, Ok(vec![]));
+        assert_eq!(standing().await, Ok(Standing::Missing));
+        assert!(matches!(send(root.path(), &order).await, Outcome::Done { .. }));
+        assert_eq!(standing().await, Ok(Standing::Requested));
+
+        let answer =
+            r#"{"standing":"confirmed","window":{"start":"2026-11-27T06:00:00Z","end":"2026-11-27T07:00:00Z"}}"#;
+        fs::write(folder.join("reply.json"), answer).expect("an answer");
+        let remote = read(root.path(), &order.booking_key).await.expect("an answer");
+        assert_eq!((remote.standing, remote.window.is_some(), remote.note), (Standing::Confirmed, true, None));
+        for bad in ["", "{}", r#"{"standing":"perhaps"}"#, r#"{"standing":"confirmed","more":1}"#] {
+            fs::write(folder.join("reply.json"), bad).expect("an answer");
+            let error = standing().await.expect_err(bad);
+            assert!(error.contains("reply.json"), "{error}");
+        }
+
+        let listed = list(root.path(), "j3-302").await.expect("a list");
+        let known = listed.iter().map(|one| (one.key.clone(), one.booking.clone())).collect::<Vec<_>>();
+        assert_eq!(known, [(order.booking_key.clone(), Some(examples::full()))]);
+        assert_eq!(list(root.path(), "another").await, Ok(vec![]));
+        let over = self::order(2, |booking| booking.state = State::Cancelled);
+        assert!(matches!(send(root.path(), &over).await, Outcome::Done { .. }));
+        assert_eq!(list(root.path(), "j3-302").await, Ok(vec![]));
+        assert_eq!(check(root.path()).await[0].wrong, None);
+        assert!(check(Path::new("/proc/nowhere")).await[0].wrong.is_some());
     }
 
     #[test]

@@ -9,40 +9,32 @@
 //! |---|---|
 //! | 200–204, whatever its body | done; a JSON field `id` becomes the remote id |
 //! | other 2xx | ambiguous: such a status may carry an error within |
-//! | 3xx, 401, 403, 404, 405, 407 | not delivered: an operator has to mend the config; never followed |
+//! | 3xx, 404, 405, 407 | not delivered: an operator has to mend the config; never followed |
+//! | 401, 403 | locked out: the same, and the channel rests |
 //! | 429 | not delivered, `Retry-After` honoured |
 //! | 408, 409, 5xx | ambiguous, `Retry-After` honoured |
 //! | other 4xx (400, 410, 422) | rejected |
 //! | no connection (name, refused, TLS) | not delivered |
 //! | timeout, reset or end amid the answer | ambiguous |
-//!
-//! Proxies named by the environment are not used: it talks to the configured host alone.
 
 mod answer;
+mod read;
 mod secret;
 
-use std::{
-    fmt,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, time::Duration};
 
-use bellwether_probes::{
-    Mistake, Span,
-    secret::{guarded, read_bounded},
-};
+use bellwether_probes::{Mistake, Span, secret::guarded};
 use chrono::{DateTime, SecondsFormat, Utc};
-use reqwest::{Certificate, Client, redirect::Policy};
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
 
+pub(super) use self::read::{check, list, read};
 use self::secret::{Secret, secrets};
-use super::Outcome;
+use super::{
+    Class, Doubt, Outcome,
+    http::{Endpoint, USER_AGENT, exchange},
+};
 use crate::booking::{Booking, Operation, Order};
 
-/// Longest answer that is read.
-const MAX_ANSWER: usize = 64 * 1024;
 /// `[channel.NAME]` with `kind = "webhook"`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +53,18 @@ pub struct Config {
     /// Allows `http:` to other hosts than this one.
     #[serde(default)]
     pub allow_plain_http: bool,
+    /// Whether the receiver takes an order of one key once, as the contract asks. If not, an order that may
+    /// have arrived is not repeated: a person is asked.
+    #[serde(default = "yes")]
+    pub honours_keys: bool,
+    /// Whether its bookings can be read, as the contract asks. If not, what becomes of them there is not seen, and a
+    /// new ledger cannot learn what is open.
+    #[serde(default)]
+    pub read_back: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_timeout() -> Span {
@@ -70,11 +74,13 @@ fn default_timeout() -> Span {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
-            .field("url", &place(&self.url))
+            .field("url", &self.endpoint().place())
             .field("secret_file", &self.secret_file)
             .field("ca_file", &self.ca_file)
             .field("timeout", &self.timeout)
             .field("allow_plain_http", &self.allow_plain_http)
+            .field("honours_keys", &self.honours_keys)
+            .field("read_back", &self.read_back)
             .finish()
     }
 }
@@ -82,66 +88,28 @@ impl fmt::Debug for Config {
 impl Config {
     /// Mistakes that the shape of the table does not show. Reads the files that it names.
     pub fn check(&self) -> Vec<Mistake> {
-        let mut mistakes = Vec::new();
-        if let Some(message) = self.url_mistake() {
-            mistakes.push(Mistake::new("url", message));
-        }
+        let mut mistakes = self.endpoint().check();
         if let Err(message) = guarded(&self.secret_file).and_then(|()| secrets(&self.secret_file)) {
             mistakes.push(Mistake::new("secret_file", message));
-        }
-        if let Some(Err(message)) = self.ca_file.as_deref().map(authorities) {
-            mistakes.push(Mistake::new("ca_file", message));
-        }
-        let timeout = self.timeout.0;
-        if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(60) {
-            mistakes.push(Mistake::new("timeout", "expected a time from 100 ms to 60 s"));
         }
         mistakes
     }
 
-    fn url_mistake(&self) -> Option<String> {
-        let url = match Url::parse(&self.url) {
-            Ok(url) => url,
-            Err(error) => {
-                return Some(format!("expected a web address such as \"https://vendor.example/hook\": {error}"));
-            }
-        };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Some("found a user or password in it, expected none: orders are signed by secret_file".to_owned());
-        }
-        match url.scheme() {
-            "https" => None,
-            "http" if self.allow_plain_http || loopback(&url) => None,
-            "http" => Some(
-                "found http: to another host, which anybody between can read and change; \
-                 expected https:, or allow_plain_http = true"
-                    .to_owned(),
-            ),
-            other => Some(format!("found {other}:, expected https:")),
+    /// How doubts are resolved.
+    pub(super) fn doubt(&self) -> Doubt {
+        let class = if self.honours_keys { Class::Keyed } else { Class::Blind };
+        Doubt { class, settles_within: Duration::ZERO }
+    }
+
+    fn endpoint(&self) -> Endpoint<'_> {
+        Endpoint {
+            url: &self.url,
+            ca_file: self.ca_file.as_deref(),
+            timeout: self.timeout,
+            allow_plain_http: self.allow_plain_http,
+            secret_key: "secret_file, by which orders are signed",
         }
     }
-}
-
-fn loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-/// Scheme, host and port of an address: what may be shown of it.
-fn place(url: &str) -> String {
-    Url::parse(url).map_or_else(|_| "an invalid address".to_owned(), |url| url.origin().ascii_serialization())
-}
-
-fn authorities(path: &Path) -> Result<Vec<Certificate>, String> {
-    let found = Certificate::from_pem_bundle(&read_bounded(path)?).map_err(|_| format!("{path:?} is no PEM file"))?;
-    if found.is_empty() {
-        return Err(format!("{path:?} holds no certificate"));
-    }
-    Ok(found)
 }
 
 /// A CloudEvent 1.0 in structured JSON.
@@ -187,7 +155,7 @@ fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'stat
     let signatures: Vec<_> = secrets.iter().map(|secret| secret.sign(&order.op_key, timestamp, &order.body)).collect();
     vec![
         ("content-type", "application/cloudevents+json; charset=utf-8".to_owned()),
-        ("user-agent", concat!("bellwether/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("user-agent", USER_AGENT.to_owned()),
         // A structured-header string: the quotes belong to it.
         ("idempotency-key", format!("\"{}\"", order.op_key)),
         ("webhook-id", order.op_key.clone()),
@@ -198,8 +166,9 @@ fn headers(order: &Order, secrets: &[Secret], now: DateTime<Utc>) -> Vec<(&'stat
 
 /// Makes one attempt. Reads the secret anew, so that a changed one needs no restart.
 pub(super) async fn send(config: &Config, order: &Order, now: DateTime<Utc>) -> Outcome {
-    let place = place(&config.url);
-    let prepared = prepare(config);
+    let endpoint = config.endpoint();
+    let place = endpoint.place();
+    let prepared = endpoint.client().and_then(|client| Ok((client, secrets(&config.secret_file)?)));
     let (client, secrets) = match prepared {
         Ok(prepared) => prepared,
         Err(detail) => return Outcome::not_delivered(detail),
@@ -208,92 +177,15 @@ pub(super) async fn send(config: &Config, order: &Order, now: DateTime<Utc>) -> 
     for (name, value) in headers(order, &secrets, now) {
         request = request.header(name, value);
     }
-    let answer = match request.send().await {
-        Ok(answer) => answer,
-        Err(error) => return failed(&place, error),
-    };
-    let (status, headers) = (answer.status(), answer.headers().clone());
-    match bounded(answer).await {
-        Ok(body) => at(&place, answer::parse(status, &headers, &body, now)),
-        Err(error) => failed(&place, error),
-    }
-}
-
-fn prepare(config: &Config) -> Result<(Client, Vec<Secret>), String> {
-    if let Some(message) = config.url_mistake() {
-        return Err(format!("url: {message}"));
-    }
-    let secrets = secrets(&config.secret_file)?;
-    let mut client = Client::builder()
-        .redirect(Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        // Less than the whole: a connection that cannot be made is certain non-delivery.
-        .connect_timeout(config.timeout.0 / 2)
-        .timeout(config.timeout.0);
-    if let Some(path) = &config.ca_file {
-        client = client.tls_certs_only(authorities(path)?);
-    } else if config.url.starts_with("http:") {
-        // Plain http must work on a box without any certificates.
-        client = client.tls_certs_only([]);
-    }
-    let client = client.build().map_err(|error| format!("cannot prepare the connection: {}", innermost(&error)))?;
-    Ok((client, secrets))
-}
-
-/// The answer's body, cut off where it gets too long: what it says there does not matter.
-async fn bounded(mut answer: reqwest::Response) -> reqwest::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]);
-        if body.len() == MAX_ANSWER {
-            break;
-        }
-    }
-    Ok(body)
-}
-
-/// What a failed attempt means.
-fn failed(place: &str, error: reqwest::Error) -> Outcome {
-    let error = error.without_url();
-    let cause = innermost(&error);
-    if error.is_connect() {
-        return Outcome::not_delivered(format!("{place}: no connection: {cause}"));
-    }
-    if error.is_builder() {
-        return Outcome::not_delivered(format!("{place}: no request: {cause}"));
-    }
-    let detail = if error.is_timeout() {
-        format!("{place}: no whole answer in time")
-    } else {
-        format!("{place}: no whole answer: {cause}")
-    };
-    Outcome::Ambiguous { detail, retry_after: None }
-}
-
-/// The last cause of an error, which names what happened.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// The outcome with the place in its detail.
-fn at(place: &str, outcome: Outcome) -> Outcome {
-    let name = |detail: String| format!("{place}: {detail}");
-    match outcome {
-        Outcome::Done { remote_id } => Outcome::Done { remote_id },
-        Outcome::NotDelivered { detail, retry_after } => Outcome::NotDelivered { detail: name(detail), retry_after },
-        Outcome::Ambiguous { detail, retry_after } => Outcome::Ambiguous { detail: name(detail), retry_after },
-        Outcome::Rejected { detail } => Outcome::Rejected { detail: name(detail) },
+    match exchange(request, &place).await {
+        Ok(answer) => answer::parse(&answer, now).at(&place),
+        Err(outcome) => outcome,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, sync::Once};
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use serde_json::json;
     use tokio::{
@@ -302,11 +194,14 @@ mod tests {
     };
 
     use super::*;
-    use crate::booking::{examples, op_key};
+    use crate::{
+        booking::{examples, op_key},
+        channel::http::{MAX_ANSWER, install_provider},
+    };
 
     const NOW: i64 = 1_614_265_330;
 
-    fn now() -> DateTime<Utc> {
+    pub(super) fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(NOW, 0).expect("a time written here")
     }
 
@@ -324,22 +219,27 @@ mod tests {
         }
     }
 
-    struct Place {
+    pub(super) struct Place {
         _folder: tempfile::TempDir,
-        config: Config,
+        pub(super) config: Config,
     }
 
-    fn config(url: &str) -> Place {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            rustls::crypto::ring::default_provider().install_default().expect("no other provider is installed");
-        });
+    pub(super) fn config(url: &str) -> Place {
+        install_provider();
         let folder = tempfile::tempdir().expect("a folder");
         let secret_file = folder.path().join("secret");
         fs::write(&secret_file, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").expect("a secret");
         fs::set_permissions(&secret_file, fs::Permissions::from_mode(0o600)).expect("a mode");
         let timeout = Span(Duration::from_secs(20));
-        let config = Config { url: url.to_owned(), secret_file, ca_file: None, timeout, allow_plain_http: false };
+        let config = Config {
+            url: url.to_owned(),
+            secret_file,
+            ca_file: None,
+            timeout,
+            allow_plain_http: false,
+            honours_keys: true,
+            read_back: true,
+        };
         Place { _folder: folder, config }
     }
 

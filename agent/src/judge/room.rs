@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use bellwether_probes::{Label, Labels, Metric, ProbeRun, Reading, Validity};
+use bellwether_probes::{Family, Label, Labels, Metric, ProbeRun, Reading, Validity};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{
     Deserialize,
@@ -27,6 +27,7 @@ use crate::{
     booking::VersionChange,
     calendar::Calendar,
     history::{self, Event, What, line::Entry},
+    incident::Cause,
     rule::Rules,
     site::Site,
 };
@@ -205,6 +206,13 @@ impl RoomJudge {
     pub fn changed(&mut self, change: &VersionChange) {
         let at = self.advance(change.at);
         self.engine.room_upgraded(at, 0, &change.component, &change.new);
+    }
+
+    /// Takes in that somebody works in the room (`start`), has left it (`done`), or that what was booked is
+    /// accepted as it is (`accept`).
+    pub fn work(&mut self, at: DateTime<Utc>, action: &str, family: Family, cause: Cause) {
+        let at = self.advance(at);
+        self.engine.room_work(at, action, family.name(), cause);
     }
 
     fn take_load(&mut self, metric: Metric, probe: &str, labels: &Labels, value: f64) {

@@ -12,7 +12,12 @@ use tempfile::TempDir;
 
 use super::{Committed, OrderState, Record, Settlement, Store, StoreError};
 use crate::{
-    booking::{Booking, ChangeKind, Kind, Operation, Order, Severity, State, VersionChange, op_key},
+    booking::{
+        Booking, ChangeKind, Kind, Operation, Order, Severity, State, VersionChange,
+        life::{By, Entry},
+        op_key,
+    },
+    channel::Link,
     incident::{Cause, Evidence, Incident},
     inspection::{Conclusion, KnownVersion, Memory},
     judge::{Level, Series},
@@ -74,6 +79,10 @@ suite! { sqlite:
     only_an_order_in_flight_settles
     settling_again_with_the_same_end_is_no_error
     settling_takes_the_booking_along
+    what_happened_to_bookings_is_chained
+    an_old_trail_is_cut_and_what_is_left_still_holds
+    a_booking_is_read_back_once_nothing_waits_there
+    misses_are_counted_until_it_is_sent_again
     an_order_in_flight_is_ambiguous_after_a_restart
     a_newer_update_replaces_one_that_was_never_tried
     an_update_that_was_tried_is_kept
@@ -117,6 +126,9 @@ pub(crate) fn booking(key: &str) -> Booking {
         provisional: Vec::new(),
         no_window: None,
         asks: Vec::new(),
+        life: Default::default(),
+        visit: Default::default(),
+        recent: Vec::new(),
         missing: vec!["school.name".to_owned()],
         op_seq: 0,
     }
@@ -151,6 +163,19 @@ pub(crate) fn order(booking: &str, seq: u32, channel: &str, operation: Operation
     }
 }
 
+pub(crate) fn entry(key: &str, act: &str) -> Entry {
+    let (from, to) = (State::Holding, State::Requested);
+    Entry {
+        booking: key.to_owned(),
+        at: at(5),
+        by: By::Bellwether,
+        act: act.to_owned(),
+        from,
+        to,
+        detail: String::new(),
+    }
+}
+
 pub(crate) fn conclusion(memory: &Memory, bookings: &[Booking], orders: &[Order]) -> Conclusion {
     let mut memory = memory.clone();
     for booking in bookings {
@@ -173,6 +198,7 @@ pub(crate) fn conclusion(memory: &Memory, bookings: &[Booking], orders: &[Order]
         changes: Vec::new(),
         bookings: bookings.to_vec(),
         orders: orders.to_vec(),
+        entries: Vec::new(),
     }
 }
 
@@ -184,8 +210,13 @@ async fn with_orders(fresh: &Fresh, orders: &[(u32, &str, Operation)]) {
     assert_eq!(fresh.store.commit(&id, &conclusion, Record::default(), at(10)).await.unwrap(), Committed::New);
 }
 
+/// The orders that are due at a second.
+pub(crate) async fn due_orders(store: &Store, now: i64) -> Vec<Order> {
+    store.due_orders(at(now)).await.unwrap().into_iter().map(|due| due.order).collect()
+}
+
 async fn due(store: &Store, now: i64) -> Vec<String> {
-    store.due_orders(at(now)).await.unwrap().into_iter().map(|order| order.op_key).collect()
+    store.due_orders(at(now)).await.unwrap().into_iter().map(|due| due.order.op_key).collect()
 }
 
 async fn states(store: &Store) -> Vec<OrderState> {
@@ -197,7 +228,7 @@ fn done() -> Settlement {
 }
 
 fn retry(seconds: i64, ambiguous: bool) -> Settlement {
-    Settlement::Retry { not_before: at(seconds), ambiguous, detail: "no answer".to_owned() }
+    Settlement::Retry { not_before: at(seconds), ambiguous, missed: false, detail: "no answer".to_owned() }
 }
 
 fn dead() -> Settlement {
@@ -248,7 +279,7 @@ async fn what_was_committed_is_there_after_a_restart(fresh: Fresh) {
     let fresh = fresh.reopened().await;
     assert_eq!(fresh.memory, conclusion.memory);
     assert_eq!(fresh.store.bookings().await.unwrap(), conclusion.bookings);
-    assert_eq!(fresh.store.due_orders(at(10)).await.unwrap(), conclusion.orders);
+    assert_eq!(due_orders(&fresh.store, 10).await, conclusion.orders);
 }
 
 async fn what_left_the_memory_leaves_the_store(fresh: Fresh) {
@@ -265,7 +296,7 @@ async fn what_left_the_memory_leaves_the_store(fresh: Fresh) {
 
 async fn where_a_booking_was_opened_is_read_from_its_orders(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
-    fresh.store.begin("b.2", at(5)).await.unwrap();
+    fresh.store.begin("b.2", true, at(5)).await.unwrap();
     let refused = Settlement::Dead { detail: "HTTP 422".to_owned() };
     fresh.store.settle("b.2", &refused, None, at(6)).await.unwrap();
     let memory = fresh.reopened().await.memory;
@@ -328,11 +359,11 @@ async fn only_the_head_of_a_line_is_due(fresh: Fresh) {
     let store = &fresh.store;
     for (seq, next) in [("b.1", "b.2"), ("b.2", "b.3")] {
         assert_eq!(due(store, 20).await, [seq]);
-        store.begin(seq, at(20)).await.unwrap();
+        store.begin(seq, true, at(20)).await.unwrap();
         assert_eq!(due(store, 20).await, [""; 0], "nothing passes an order in flight");
         store.settle(seq, &retry(30, true), None, at(21)).await.unwrap();
         assert_eq!(due(store, 29).await, [""; 0], "nothing passes an order that waits");
-        store.begin(seq, at(30)).await.unwrap();
+        store.begin(seq, true, at(30)).await.unwrap();
         store.settle(seq, &done(), None, at(31)).await.unwrap();
         assert_eq!(due(store, 31).await, [next]);
     }
@@ -340,7 +371,7 @@ async fn only_the_head_of_a_line_is_due(fresh: Fresh) {
 
 async fn lines_do_not_wait_for_each_other(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
-    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
     assert_eq!(due(&fresh.store, 20).await, ["b.2"]);
 }
 
@@ -361,13 +392,13 @@ async fn a_channel_with_many_lines_hides_no_other(fresh: Fresh) {
 
 async fn what_may_have_arrived_stays_ambiguous(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
-    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
     fresh.store.settle("b.1", &retry(30, true), None, at(21)).await.unwrap();
-    fresh.store.begin("b.2", at(20)).await.unwrap();
+    fresh.store.begin("b.2", true, at(20)).await.unwrap();
     // The second stays in flight over the restart.
     let fresh = fresh.reopened().await;
     for key in ["b.1", "b.2"] {
-        fresh.store.begin(key, at(30)).await.unwrap();
+        fresh.store.begin(key, true, at(30)).await.unwrap();
         // That this attempt did not arrive says nothing of the first; and saying so twice is no error.
         fresh.store.settle(key, &retry(40, false), None, at(31)).await.unwrap();
         fresh.store.settle(key, &retry(40, false), None, at(31)).await.unwrap();
@@ -381,7 +412,7 @@ async fn an_order_waits_for_its_time(fresh: Fresh) {
     assert_eq!(store.next_due(at(20)).await.unwrap(), None, "what is due already is not next");
     assert_eq!(store.next_due(at(0)).await.unwrap(), Some(at(1)));
     for (seq, until) in [("b.1", 500), ("b.2", 90)] {
-        store.begin(seq, at(20)).await.unwrap();
+        store.begin(seq, true, at(20)).await.unwrap();
         store.settle(seq, &retry(until, false), None, at(21)).await.unwrap();
     }
     assert_eq!(due(store, 89).await, [""; 0]);
@@ -393,14 +424,14 @@ async fn an_order_waits_for_its_time(fresh: Fresh) {
 async fn only_a_waiting_order_begins(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
     let store = &fresh.store;
-    assert_eq!(store.begin("b.1", at(20)).await.unwrap(), 1);
-    let error = store.begin("b.1", at(20)).await.unwrap_err();
+    assert_eq!(store.begin("b.1", true, at(20)).await.unwrap(), 1);
+    let error = store.begin("b.1", true, at(20)).await.unwrap_err();
     assert_eq!(error.to_string(), "order b.1 is inflight, expected pending or ambiguous");
     store.settle("b.1", &retry(30, false), None, at(21)).await.unwrap();
-    assert_eq!(store.begin("b.1", at(30)).await.unwrap(), 2, "attempts count on");
+    assert_eq!(store.begin("b.1", true, at(30)).await.unwrap(), 2, "attempts count on");
     store.settle("b.1", &done(), None, at(31)).await.unwrap();
-    assert!(store.begin("b.1", at(40)).await.is_err());
-    let error = store.begin("b.9", at(40)).await.unwrap_err();
+    assert!(store.begin("b.1", true, at(40)).await.is_err());
+    let error = store.begin("b.9", true, at(40)).await.unwrap_err();
     assert_eq!(error.to_string(), "order b.9 is unknown, expected pending or ambiguous");
 }
 
@@ -413,7 +444,7 @@ async fn only_an_order_in_flight_settles(fresh: Fresh) {
 
 async fn settling_again_with_the_same_end_is_no_error(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
-    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
     fresh.store.settle("b.1", &done(), None, at(21)).await.unwrap();
     fresh.store.settle("b.1", &done(), None, at(22)).await.unwrap();
     assert!(fresh.store.settle("b.1", &dead(), None, at(23)).await.is_err());
@@ -424,22 +455,93 @@ async fn settling_again_with_the_same_end_is_no_error(fresh: Fresh) {
 
 async fn settling_takes_the_booking_along(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
-    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
     let requested = Booking { state: State::Requested, updated_at: at(21), ..booking("b") };
-    fresh.store.settle("b.1", &done(), Some(&requested), at(21)).await.unwrap();
+    let taken = (requested.clone(), entry("b", "taken"));
+    fresh.store.settle("b.1", &done(), Some(&taken), at(21)).await.unwrap();
     let fresh = fresh.reopened().await;
     assert_eq!(fresh.memory.bookings["b"], requested);
+    assert_eq!(fresh.store.audit(Some("b")).await.unwrap().entries, [taken.1]);
+}
+
+async fn what_happened_to_bookings_is_chained(fresh: Fresh) {
+    let mut conclusion = conclusion(&fresh.memory, &[booking("a"), booking("b")], &[]);
+    conclusion.entries = vec![entry("a", "plan"), entry("b", "plan"), entry("a", "taken")];
+    fresh.store.commit("first", &conclusion, Record::default(), at(10)).await.unwrap();
+    let fresh = fresh.reopened().await;
+    let all = fresh.store.audit(None).await.unwrap();
+    assert_eq!((&all.entries, all.broken), (&conclusion.entries, None));
+    let of_a = fresh.store.audit(Some("a")).await.unwrap().entries;
+    assert_eq!(of_a, [entry("a", "plan"), entry("a", "taken")]);
+}
+
+async fn an_old_trail_is_cut_and_what_is_left_still_holds(fresh: Fresh) {
+    let mut conclusion = conclusion(&fresh.memory, &[booking("a")], &[]);
+    conclusion.entries = (0..70).map(|_| entry("a", "note")).collect();
+    fresh.store.commit("first", &conclusion, Record::default(), at(10)).await.unwrap();
+    let later = DateTime::from_timestamp(1_790_000_000 + 401 * 86_400, 0).unwrap();
+    fresh.store.prune(later).await.unwrap();
+    let left = fresh.store.audit(None).await.unwrap();
+    assert_eq!((left.entries.len(), left.broken), (20, None), "a bite, and the chain is whole from its anchor on");
+    while fresh.store.prune(later).await.unwrap() > 0 {}
+    assert_eq!(fresh.store.audit(None).await.unwrap().entries, []);
+    let mut next = self::conclusion(&fresh.memory, &[], &[]);
+    next.entries = vec![entry("a", "note")];
+    fresh.store.commit("second", &next, Record::default(), later).await.unwrap();
+    assert_eq!(fresh.store.audit(None).await.unwrap().broken, None, "it goes on from the anchor");
+}
+
+async fn a_booking_is_read_back_once_nothing_waits_there(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "desk", Operation::Open), (2, "desk", Operation::Update)]).await;
+    assert_eq!(fresh.store.links("desk").await.unwrap(), []);
+    assert_eq!(fresh.store.oldest_order().await.unwrap(), Some(at(1)));
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
+    fresh.store.settle("b.1", &done(), None, at(21)).await.unwrap();
+    assert_eq!(fresh.store.links("desk").await.unwrap(), [], "an update waits");
+    let due = fresh.store.due_orders(at(30)).await.unwrap().remove(0);
+    assert_eq!(due.past.link, Link { remote_id: Some("4711".to_owned()) }, "the update knows the name");
+    fresh.store.begin("b.2", true, at(30)).await.unwrap();
+    fresh.store.settle("b.2", &Settlement::Done { remote_id: None }, None, at(31)).await.unwrap();
+    let link = Link { remote_id: Some("4711".to_owned()) };
+    assert_eq!(fresh.store.links("desk").await.unwrap(), [("b".to_owned(), link)]);
+    assert_eq!(fresh.store.links("folder").await.unwrap(), []);
+    assert_eq!(fresh.store.oldest_order().await.unwrap(), None, "nothing waits");
+}
+
+async fn misses_are_counted_until_it_is_sent_again(fresh: Fresh) {
+    with_orders(&fresh, &[(1, "desk", Operation::Open)]).await;
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
+    fresh.store.settle("b.1", &retry(21, true), None, at(21)).await.unwrap();
+    let missed =
+        Settlement::Retry { not_before: at(30), ambiguous: true, missed: true, detail: "not there".to_owned() };
+    let past = |now| {
+        let store = fresh.store.clone();
+        async move { store.due_orders(at(now)).await.unwrap().remove(0).past }
+    };
+    for misses in 1..=2 {
+        fresh.store.begin("b.1", false, at(29)).await.unwrap();
+        fresh.store.settle("b.1", &missed, None, at(30)).await.unwrap();
+        let now = past(30).await;
+        assert_eq!((now.misses, now.sent_at, now.is_doubtful), (misses, Some(at(20)), true));
+    }
+    fresh.store.put_off("b.1", at(60)).await.unwrap();
+    assert!(due(&fresh.store, 59).await.is_empty() && due(&fresh.store, 60).await == ["b.1"]);
+    fresh.store.begin("b.1", true, at(60)).await.unwrap();
+    fresh.store.settle("b.1", &retry(61, true), None, at(61)).await.unwrap();
+    let now = past(61).await;
+    assert_eq!((now.misses, now.sent_at), (0, Some(at(60))));
 }
 
 async fn an_order_in_flight_is_ambiguous_after_a_restart(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open), (2, "hook", Operation::Open)]).await;
-    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
     let fresh = fresh.reopened().await;
     assert_eq!(states(&fresh.store).await, [OrderState::Ambiguous, OrderState::Pending]);
     let before = order("b", 1, "folder", Operation::Open);
     let again = fresh.store.due_orders(at(20)).await.unwrap().remove(0);
-    assert_eq!(again, before, "the same key and the same bytes");
-    assert_eq!(fresh.store.begin("b.1", at(30)).await.unwrap(), 2);
+    assert_eq!(again.order, before, "the same key and the same bytes");
+    assert_eq!((again.past.is_doubtful, again.past.sent_at, again.past.misses), (true, Some(at(20)), 0));
+    assert_eq!(fresh.store.begin("b.1", true, at(30)).await.unwrap(), 2);
 }
 
 async fn a_newer_update_replaces_one_that_was_never_tried(fresh: Fresh) {
@@ -454,7 +556,7 @@ async fn a_newer_update_replaces_one_that_was_never_tried(fresh: Fresh) {
 
 async fn an_update_that_was_tried_is_kept(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Update)]).await;
-    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
     fresh.store.settle("b.1", &retry(30, false), None, at(21)).await.unwrap();
     with_orders(&fresh, &[(2, "folder", Operation::Update)]).await;
     assert_eq!(states(&fresh.store).await, [OrderState::Pending, OrderState::Pending]);
@@ -473,7 +575,7 @@ async fn a_refused_opening_takes_its_followers_along(fresh: Fresh) {
         &[(1, "folder", Operation::Open), (2, "folder", Operation::Update), (3, "hook", Operation::Open)],
     )
     .await;
-    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
     fresh.store.settle("b.1", &dead(), None, at(21)).await.unwrap();
     with_orders(&fresh, &[(4, "folder", Operation::Cancel), (5, "hook", Operation::Cancel)]).await;
     use OrderState::{Dead, Pending};
@@ -486,7 +588,7 @@ async fn counts_are_by_channel_and_state(fresh: Fresh) {
         &[(1, "hook", Operation::Open), (2, "folder", Operation::Open), (3, "hook", Operation::Cancel)],
     )
     .await;
-    fresh.store.begin("b.2", at(20)).await.unwrap();
+    fresh.store.begin("b.2", true, at(20)).await.unwrap();
     let counts = fresh.store.order_counts().await.unwrap();
     let counts: Vec<_> = counts.iter().map(|c| (c.channel.as_str(), c.state, c.count)).collect();
     assert_eq!(counts, [("folder", OrderState::Inflight, 1), ("hook", OrderState::Pending, 2)]);
@@ -534,7 +636,7 @@ async fn old_and_ended_goes_in_small_bites(fresh: Fresh) {
 
 async fn a_long_detail_is_cut_between_characters(fresh: Fresh) {
     with_orders(&fresh, &[(1, "folder", Operation::Open)]).await;
-    fresh.store.begin("b.1", at(20)).await.unwrap();
+    fresh.store.begin("b.1", true, at(20)).await.unwrap();
     let detail = "教室".repeat(1000);
     fresh.store.settle("b.1", &Settlement::Dead { detail: detail.clone() }, None, at(21)).await.unwrap();
     let kept = fresh.store.orders_of("b").await.unwrap().remove(0).detail.unwrap();

@@ -10,7 +10,7 @@ pub(super) const APPLICATION: i64 = 0x6277_7468;
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Step `n` leads from schema `n` to `n + 1`; schema 0 is an empty file.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 const V1: &str = "
 CREATE TABLE meta (
@@ -116,5 +116,26 @@ CREATE TABLE judge (
     seen_run   INTEGER NOT NULL,
     seen_event INTEGER NOT NULL,
     bytes      BLOB NOT NULL
+) STRICT;
+";
+
+/// How often an order was looked for and missed since it was sent last; and what became of bookings, each entry
+/// with the hash over itself and the hash before it.
+const V3: &str = "
+ALTER TABLE orders ADD COLUMN misses INTEGER NOT NULL DEFAULT 0 CHECK (misses >= 0);
+
+CREATE TABLE audit (
+    seq         INTEGER PRIMARY KEY,
+    at_ms       INTEGER NOT NULL,
+    booking_key TEXT NOT NULL,
+    entry       TEXT NOT NULL,
+    hash        BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+CREATE INDEX audit_of_booking ON audit (booking_key, seq);
+
+CREATE TABLE audit_anchor (
+    id   INTEGER PRIMARY KEY CHECK (id = 1),
+    seq  INTEGER NOT NULL,
+    hash BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
 ";

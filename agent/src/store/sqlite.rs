@@ -4,6 +4,7 @@
 //! itself may roll back, and sqlx 0.9 then counts a transaction that is no more, so that the next
 //! `COMMIT` would only release a savepoint and nothing would be durable.
 
+mod audit;
 mod fold;
 mod history;
 mod open;
@@ -22,11 +23,13 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{Committed, Record, StoreError};
 use crate::{
-    booking::{Booking, Order},
+    booking::{Booking, Order, Trouble, life::Entry, plan::RECENT},
     inspection::{Conclusion, Memory},
     judge::Series,
 };
 
+/// How long the audit trail is kept.
+const AUDITED: TimeDelta = TimeDelta::days(400);
 /// Rows that one call of `prune` deletes of a kind, at most.
 const BITE: i64 = 50;
 
@@ -74,6 +77,7 @@ pub(super) struct Batch {
     memory: Vec<(&'static str, String)>,
     bookings: Vec<BookingRow>,
     orders: Vec<Order>,
+    entries: Vec<Entry>,
     recording: history::Recording,
 }
 
@@ -94,6 +98,7 @@ impl Batch {
             ],
             bookings: conclusion.bookings.iter().map(BookingRow::new).collect(),
             orders: conclusion.orders.clone(),
+            entries: conclusion.entries.clone(),
             recording: history::Recording::new(record, &conclusion.changes, now),
         }
     }
@@ -128,6 +133,7 @@ impl Sqlite {
             epochs: self.part("epoch").await?.into_iter().collect(),
             opened_on,
             rejected_on,
+            recent: self.recent().await?,
         })
     }
 
@@ -148,6 +154,16 @@ impl Sqlite {
             into.entry(self.get(row, "booking_key")?).or_default().push(self.get(row, "channel")?);
         }
         Ok((opened, rejected))
+    }
+
+    /// The bookings that ended last, newest first.
+    async fn recent(&mut self) -> Result<Vec<Trouble>, StoreError> {
+        let rows = sqlx::query("SELECT json FROM bookings WHERE ended = 1 ORDER BY updated_ms DESC, key LIMIT ?")
+            .bind(RECENT as i64)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| self.error("read the memory", error))?;
+        self.parse_all(&rows, "a booking")
     }
 
     /// A state of the judge that cannot be read is learnt again within its next runs; that is no
@@ -222,6 +238,9 @@ impl Sqlite {
         for order in &batch.orders {
             self.put_order(order, now).await?;
         }
+        for entry in &batch.entries {
+            self.put_entry(entry).await?;
+        }
         Ok(Committed::New)
     }
 
@@ -256,7 +275,8 @@ impl Sqlite {
     pub(super) async fn prune(&mut self, now: DateTime<Utc>) -> Result<u64, StoreError> {
         let what = "delete what is old";
         let old = ms(now - TimeDelta::days(400));
-        let mut deleted = self.fold(now).await? + self.prune_history(now).await?;
+        let mut deleted =
+            self.fold(now).await? + self.prune_history(now).await? + self.prune_audit(now - AUDITED).await?;
         for (sql, before) in [
             (
                 "DELETE FROM bookings WHERE key IN (SELECT key FROM bookings b WHERE ended = 1 AND updated_ms < ?

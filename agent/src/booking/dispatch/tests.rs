@@ -7,6 +7,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use chrono::TimeDelta;
 use tempfile::TempDir;
 use tokio::{
     task::JoinHandle,
@@ -15,7 +16,8 @@ use tokio::{
 
 use super::*;
 use crate::{
-    booking::Operation,
+    booking::{Operation, outbox::Past},
+    channel::Class,
     store::{
         OrderState, Record,
         conformance::{at, booking, conclusion, order},
@@ -60,6 +62,32 @@ where
     S: Fn(Order) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Outcome> + Send + 'static,
 {
+    bench_of(orders, |store, start| sending(send(store, start))).await
+}
+
+/// A courier that can but send, by keys.
+#[allow(clippy::type_complexity, reason = "what it is does not matter")]
+fn sending<S, F>(
+    send: S,
+) -> Courier<impl Fn(Due, Step) -> F + Clone, impl Fn(&str) -> Doubt + Clone, impl Fn(&str) -> bool + Clone>
+where
+    S: Fn(Order) -> F + Clone,
+{
+    let doubt = |_: &str| doubt(Class::Keyed);
+    Courier { act: move |due: Due, _| send(due.order), doubt, is_held: |channel: &str| channel == "held" }
+}
+
+fn doubt(class: Class) -> Doubt {
+    Doubt { class, settles_within: Duration::from_secs(60) }
+}
+
+async fn bench_of<A, D, H, F>(orders: &[Order], courier: impl FnOnce(Store, Instant) -> Courier<A, D, H>) -> Bench
+where
+    A: Fn(Due, Step) -> F + Clone + Send + Sync + 'static,
+    D: Fn(&str) -> Doubt + Clone + Send + Sync + 'static,
+    H: Fn(&str) -> bool + Clone + Send + Sync + 'static,
+    F: Future<Output = Outcome> + Send + 'static,
+{
     let (still, moving) = std::sync::mpsc::channel();
     tokio::task::spawn_blocking(move || moving.recv());
     let folder = tempfile::tempdir().unwrap();
@@ -73,8 +101,8 @@ where
     let cancel = async {
         let _ = stopped.await;
     };
-    let send = send(store.clone(), start);
-    let task = tokio::spawn(run_with(store.clone(), send, Arc::clone(&wake), sender, clock(start), 7, cancel));
+    let courier = courier(store.clone(), start);
+    let task = tokio::spawn(run_with(store.clone(), courier, Arc::clone(&wake), sender, clock(start), 7, cancel));
     Bench { _folder: folder, store, start, wake, settled, stop, task, _still: still }
 }
 
@@ -265,7 +293,8 @@ async fn an_order_that_cannot_be_begun_is_not_sent() {
         }
     };
     let (sender, mut settled) = mpsc::channel(1);
-    let carry = carry(bench.store.clone(), send, sender, clock(bench.start), 7, lost);
+    let lost = Due { order: lost, past: Past::default() };
+    let carry = carry(bench.store.clone(), sending(send), sender, clock(bench.start), 7, lost);
     let (_, ()) = tokio::join!(timeout(Duration::from_secs(6), carry), advance(Duration::from_secs(10)));
     assert!(settled.recv().await.is_none());
     assert_eq!(sent.load(Ordering::SeqCst), 0);
@@ -305,44 +334,85 @@ async fn stopping_waits_for_what_is_under_way_but_not_for_long() {
     }
 }
 
-#[test]
-fn waits_double_up_to_a_limit_and_are_drawn_without_a_clock() {
-    let mut distinct = HashSet::new();
-    for attempt in 1..=200 {
-        let ceiling = 5u64.saturating_mul(1u64.checked_shl(attempt - 1).unwrap_or(u64::MAX)).min(900);
-        for key in 0..20 {
-            let wait = backoff(&format!("b.{key}"), attempt, 7);
-            assert!(wait >= Duration::from_secs(1) && wait <= Duration::from_secs(ceiling), "{attempt}: {wait:?}");
-            assert_eq!(wait, backoff(&format!("b.{key}"), attempt, 7));
-            distinct.insert(wait);
-        }
+#[tokio::test(start_paused = true)]
+async fn an_order_that_may_have_arrived_is_missed_twice_before_it_is_sent_again() {
+    let orders = [order("b", 1, "desk", Operation::Open)];
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let courier = |_, start| {
+        let log = Arc::clone(&steps);
+        let act = move |due: Due, step: Step| {
+            let mut log = log.lock().unwrap();
+            let sent_at = due.past.sent_at.map(|at| (at - clock(start)()).num_seconds());
+            let outcome = match (step, log.len()) {
+                (Step::Send, 0) => Outcome::ambiguous("cut off"),
+                (Step::Send, _) => done(),
+                // A search that could not be made is no miss.
+                (_, 1) => Outcome::ambiguous("no answer"),
+                _ => Outcome::Missing { detail: "not there".to_owned() },
+            };
+            assert!(step == Step::Send || sent_at.unwrap() <= -60, "looked for too early: {sent_at:?}");
+            log.push(step);
+            async { outcome }
+        };
+        Courier { act, doubt: |_: &str| doubt(Class::Searchable), is_held: |_: &str| false }
+    };
+    let mut bench = bench_of(&orders, courier).await;
+    while bench.states().await != [OrderState::Done] {
+        bench.settle().await;
     }
-    assert!(distinct.len() > 3990, "spread: {}", distinct.len());
-    assert_ne!(backoff("b.1", 9, 7), backoff("b.1", 9, 8), "boxes differ");
-    // Full jitter: half of the ceiling on average.
-    let mean = (0..2000).map(|key| backoff(&format!("b.{key}"), 20, 7).as_secs_f64()).sum::<f64>() / 2000.0;
-    assert!((mean - 450.0).abs() < 25.0, "{mean}");
+    assert_eq!(*steps.lock().unwrap(), [Step::Send, Step::Probe, Step::Probe, Step::Probe, Step::Send]);
 }
 
-#[test]
-fn an_outcome_becomes_a_settlement() {
-    let detail = || "words".to_owned();
-    let own = |attempt| at(0) + TimeDelta::from_std(backoff("b.1", attempt, 7)).unwrap();
-    let asked = |seconds| Some(Duration::from_secs(seconds));
-    let retry = |not_before, ambiguous| Settlement::Retry { not_before, ambiguous, detail: detail() };
-    for (outcome, attempt, expected) in [
-        (
-            Outcome::Done { remote_id: Some("4711".to_owned()) },
-            1,
-            Settlement::Done { remote_id: Some("4711".to_owned()) },
-        ),
-        (Outcome::Rejected { detail: detail() }, 1, Settlement::Dead { detail: detail() }),
-        (Outcome::NotDelivered { detail: detail(), retry_after: None }, 1, retry(own(1), false)),
-        (Outcome::Ambiguous { detail: detail(), retry_after: None }, 1_000_000, retry(own(1_000_000), true)),
-        (Outcome::NotDelivered { detail: detail(), retry_after: asked(7200) }, 1, retry(at(7200), false)),
-        (Outcome::Ambiguous { detail: detail(), retry_after: asked(0) }, 1, retry(own(1), true)),
-        (Outcome::NotDelivered { detail: detail(), retry_after: asked(u64::MAX) }, 1, retry(at(86_400), false)),
-    ] {
-        assert_eq!(after("b.1", &outcome, attempt, 7, at(0)), expected, "{outcome:?}");
+#[tokio::test(start_paused = true)]
+async fn where_nothing_can_be_found_out_a_person_is_asked_and_nothing_is_repeated() {
+    let orders = [order("b", 1, "mail", Operation::Open)];
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let courier = |_, _| Courier {
+        act: move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            async { Outcome::ambiguous("cut off") }
+        },
+        doubt: |_: &str| doubt(Class::Blind),
+        is_held: |_: &str| false,
+    };
+    let mut bench = bench_of(&orders, courier).await;
+    bench.settle().await;
+    let asked = bench.event().await;
+    assert!(matches!(&asked.outcome, Outcome::Rejected { detail } if detail.contains("look for b at")));
+    bench.take(asked).await;
+    assert_eq!((bench.states().await, sent.load(Ordering::SeqCst)), (vec![OrderState::Dead], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_is_locked_out_rests_and_the_others_go_on() {
+    let orders = [
+        order("b", 1, "desk", Operation::Open),
+        order("c", 2, "desk", Operation::Open),
+        order("d", 3, "folder", Operation::Open),
+    ];
+    let mut bench = bench(&orders, |order: Order| async move {
+        if order.channel == "desk" { Outcome::LockedOut { detail: "401".to_owned() } } else { done() }
+    })
+    .await;
+    let mut first = vec![bench.settle().await.0, bench.settle().await.0];
+    first.sort();
+    assert_eq!(first, ["b.1", "d.3"], "the second order of the desk does not try the lock");
+    for _ in 0..30 * 60 - 5 {
+        assert!(bench.at_once().await.is_none(), "too early");
+        advance(Duration::from_secs(1)).await;
     }
+    assert_eq!(bench.settle().await.0, "c.2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_on_a_channel_that_is_held() {
+    let orders = [order("b", 1, "held", Operation::Open), order("c", 2, "folder", Operation::Open)];
+    let mut bench = bench(&orders, |_| async { done() }).await;
+    assert_eq!(bench.settle().await.0, "c.2");
+    for _ in 0..120 {
+        assert!(bench.at_once().await.is_none(), "it is held");
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(bench.states().await, [OrderState::Pending]);
 }

@@ -20,11 +20,11 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time written here")
 }
 
-fn start() -> DateTime<Utc> {
+pub(super) fn start() -> DateTime<Utc> {
     at("2026-11-24T02:00:00Z")
 }
 
-fn site() -> Site {
+pub(super) fn site() -> Site {
     Site {
         school: School {
             name: "School 1".into(),
@@ -36,7 +36,7 @@ fn site() -> Site {
     }
 }
 
-fn channels(names: &[&str]) -> Channels {
+pub(super) fn channels(names: &[&str]) -> Channels {
     let config = |name: &&str| match *name {
         "desk" => ChannelConfig::Folder(folder::Config::default()),
         _ => ChannelConfig::Webhook(
@@ -46,11 +46,17 @@ fn channels(names: &[&str]) -> Channels {
         ),
     };
     let configs = names.iter().map(|name| ((*name).to_owned(), config(name))).collect();
-    Channels::new(configs, PathBuf::from("/nowhere"), Language::English)
+    Channels::new(configs, None, PathBuf::from("/nowhere"), Language::English)
 }
 
 /// By the hours of a school without a timetable.
-fn plan(memory: &mut Memory, checks: &[VersionChange], site: &Site, channels: &Channels, now: DateTime<Utc>) -> Plan {
+pub(super) fn plan(
+    memory: &mut Memory,
+    checks: &[VersionChange],
+    site: &Site,
+    channels: &Channels,
+    now: DateTime<Utc>,
+) -> Plan {
     super::plan(memory, checks, site, channels, &examples::calendar(&site.vendor, start(), 60), now)
 }
 
@@ -88,7 +94,7 @@ fn change(component: &str, new: &str, at: DateTime<Utc>) -> VersionChange {
     VersionChange { component: component.into(), old: "1.0".into(), new: new.into(), kind: ChangeKind::Minor, at }
 }
 
-fn memory() -> Memory {
+pub(super) fn memory() -> Memory {
     let known = KnownVersion { version: "1.0".into(), since: start() };
     Memory {
         ledger_id: "ledger".into(),
@@ -98,7 +104,7 @@ fn memory() -> Memory {
     }
 }
 
-fn operations(plan: &Plan) -> Vec<(&str, Operation, u32)> {
+pub(super) fn operations(plan: &Plan) -> Vec<(&str, Operation, u32)> {
     plan.orders.iter().map(|order| (&order.channel[..], order.operation, order.op_seq)).collect()
 }
 
@@ -512,7 +518,7 @@ fn settling_follows_the_channels() {
         let opened = plan(&mut memory, &[], &site, &both, start());
         let now = start() + TimeDelta::seconds(1);
         for (order, (outcome, state)) in opened.orders.iter().zip(outcomes) {
-            let booking = settle(&mut memory, order, outcome, now);
+            let booking = settle(&mut memory, order, outcome, None, now).map(|(booking, _)| booking);
             assert_eq!(booking.as_ref().map(|booking| booking.state), state, "{name}");
             assert!(booking.is_none_or(|booking| booking == *only(&memory) && booking.updated_at == now), "{name}");
         }
@@ -531,9 +537,46 @@ fn settling_what_is_over_changes_nothing() {
     let (mut memory, done) = (memory(), Outcome::Done { remote_id: None });
     let opened = plan(&mut memory, &[], &site(), &channels(&["desk"]), start());
     let update = Order { operation: Operation::Update, ..opened.orders[0].clone() };
-    assert_eq!(settle(&mut memory, &update, &done, start()), None);
+    assert_eq!(settle(&mut memory, &update, &done, None, start()), None);
     memory.bookings.clear();
     let before = memory.clone();
-    assert_eq!(settle(&mut memory, &opened.orders[0], &Outcome::Rejected { detail: String::new() }, start()), None);
+    assert_eq!(
+        settle(&mut memory, &opened.orders[0], &Outcome::Rejected { detail: String::new() }, None, start()),
+        None
+    );
     assert_eq!(memory, before);
+}
+
+#[test]
+fn too_many_within_an_hour_join_one_booking_and_stay_with_it() {
+    let (mut memory, mut site, desk) = (memory(), site(), channels(&["desk"]));
+    site.policy.most_per_hour = 2;
+    let metrics = [
+        (Metric::MediaJitter, Family::Net),
+        (Metric::PageResponse, Family::App),
+        (Metric::MediaSkew, Family::Sync),
+        (Metric::EchoLoss, Family::Audio),
+    ];
+    memory.incidents = metrics
+        .into_iter()
+        .map(|(metric, family)| Incident { family, ..incident(vec![evidence(metric, Level::Degraded)]) })
+        .collect();
+    let stormy = plan(&mut memory, &[], &site, &desk, start());
+    // By hand: the first two have bookings of their own, in the order of their families.
+    let mut kinds: Vec<_> = stormy.bookings.iter().map(|booking| (booking.kind, booking.evidence.len())).collect();
+    kinds.sort();
+    assert_eq!(kinds, [(Kind::Fault, 1), (Kind::Fault, 1), (Kind::Unsure, 2)]);
+    assert_eq!((stormy.orders.len(), memory.incidents.len()), (3, 4));
+    let joint = |memory: &Memory| memory.bookings.values().find(|booking| booking.kind == Kind::Unsure).cloned();
+    assert!(joint(&memory).expect("it is open").life.notes[0].text.starts_with("2 bookings"));
+
+    for hours in [0, 2, 48] {
+        let later = plan(&mut memory, &[], &site, &desk, start() + TimeDelta::hours(hours));
+        assert_eq!(operations(&later), [], "nothing leaves it after {hours} h");
+    }
+    let back = start() + TimeDelta::hours(50);
+    memory.incidents.iter_mut().for_each(|incident| incident.recovered_at = Some(back));
+    plan(&mut memory, &[], &site, &desk, back);
+    let over = plan(&mut memory, &[], &site, &desk, back + WITHDRAW_AFTER);
+    assert_eq!((over.orders.len(), joint(&memory), memory.incidents.len()), (3, None, 0));
 }

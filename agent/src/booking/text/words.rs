@@ -168,6 +168,9 @@ impl Words {
             Kind::Fault => self.pick("故障维护", "fault"),
             Kind::UpgradeCheck => self.pick("升级验证", "upgrade check"),
             Kind::Capacity => self.pick("容量评估", "capacity"),
+            Kind::Routine => self.pick("例行维护", "routine"),
+            Kind::Security => self.pick("安全", "security"),
+            Kind::Unsure => self.pick("待查", "unsure"),
         }
     }
 

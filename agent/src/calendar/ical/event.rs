@@ -271,6 +271,17 @@ impl Reader<'_, '_> {
         Ok(Some(event))
     }
 
+    /// Start and length of the first occurrence of an event.
+    ///
+    /// # Errors
+    /// It has no start, or one that cannot be read.
+    pub(super) fn first(&mut self, part: &Part) -> Result<(Start, Extent), IcalError> {
+        let missing = || IcalError::new(part.line, "found an event without DTSTART, expected it");
+        let start = self.start(part.first("DTSTART").ok_or_else(missing)?)?;
+        let extent = self.extent(part, &start)?;
+        Ok((start, extent))
+    }
+
     fn stamp(&mut self, property: &Property, text: &str) -> Result<Stamp, IcalError> {
         let found = time::written(text).map_err(|message| IcalError::new(property.line, message))?;
         Ok(match (found, property.parameter("TZID")) {

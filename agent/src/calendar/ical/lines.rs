@@ -1,43 +1,43 @@
 //! Bytes → content lines (RFC 5545 §3.1), each with the number of the line it begins on.
 
 /// No line that a date stands on is longer; descriptions and attachments may be.
-pub(super) const MAX_LINE: usize = 64 << 10;
+pub(crate) const MAX_LINE: usize = 64 << 10;
 
 /// A content line, unfolded but not yet taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Where it begins, from 1.
-    pub(super) number: usize,
+    pub(crate) number: usize,
     /// Its text, without line ends and folds.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Whether some bytes were no UTF-8; they stand in the text as U+FFFD.
-    pub(super) broken: bool,
+    pub(crate) broken: bool,
     /// Whether the line went on beyond [`MAX_LINE`].
-    pub(super) cut: bool,
+    pub(crate) cut: bool,
 }
 
 /// A content line, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Property {
+pub(crate) struct Property {
     /// Where it begins, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// Its name, in capitals.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its parameters: names in capitals, values without quotes.
-    pub(super) parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
     /// What stands after the colon.
-    pub(super) value: String,
+    pub(crate) value: String,
 }
 
 impl Property {
     /// The value of a parameter.
-    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// The lines of a text; ends of lines may be CRLF or LF, and empty lines are left out.
-pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = Line> {
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = Line> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let ended = text.strip_suffix(b"\n").unwrap_or(text);
     let mut physical = ended.split(|byte| *byte == b'\n').enumerate().peekable();
@@ -69,13 +69,13 @@ fn without_return(line: &[u8]) -> &[u8] {
 }
 
 /// The name that a line begins with, in capitals, whether or not the rest can be read.
-pub(super) fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
     text.chars().take_while(|c| is_name(*c)).map(|c| c.to_ascii_uppercase()).collect()
 }
 
 /// Takes a line apart; `None` if it is no content line.
-pub(super) fn property(line: &Line) -> Option<Property> {
+pub(crate) fn property(line: &Line) -> Option<Property> {
     let name = name(&line.text);
     let mut rest = line.text.get(name.len()..).filter(|_| !name.is_empty())?;
     let mut parameters = Vec::new();
@@ -105,7 +105,7 @@ fn parameter_value(text: &str) -> Option<(String, &str)> {
 }
 
 /// A text with its escapes undone (RFC 5545 §3.3.11), line ends as spaces, cut after `most` characters.
-pub(super) fn plain(text: &str, most: usize) -> String {
+pub(crate) fn plain(text: &str, most: usize) -> String {
     let mut found = String::new();
     let mut chars = text.chars();
     for _ in 0..most {

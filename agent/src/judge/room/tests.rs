@@ -95,7 +95,7 @@ impl Days {
             let inspection =
                 Inspection { id: step.to_string(), started_at: at, runs: runs(&measured, at), before_lesson: None };
             let Self { rules, site, channels, calendar, memory, judge, .. } = self;
-            let terms = Terms { rules, site, channels, calendar };
+            let terms = Terms { rules, site, channels, calendar, is_adopting: false };
             let conclusion = conclude(terms, memory, judge, &inspection, at);
             self.bookings.extend(conclusion.bookings.iter().map(|booking| (booking.key.clone(), booking.clone())));
             self.memory = conclusion.memory;

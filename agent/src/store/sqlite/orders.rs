@@ -5,8 +5,9 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{BookingRow, Sqlite, ms};
 use crate::{
-    booking::{Operation, Order},
-    store::{OrderCount, OrderRecord, OrderState, Settlement, StoreError},
+    booking::{Operation, Order, life::Entry, outbox::Past},
+    channel::Link,
+    store::{Due, OrderCount, OrderRecord, OrderState, Settlement, StoreError},
 };
 
 /// How much of a line for people is kept.
@@ -65,22 +66,32 @@ impl Sqlite {
     }
 
     /// See [`crate::store::Store::due_orders`].
-    pub(in crate::store) async fn due_orders(&mut self, now: DateTime<Utc>) -> Result<Vec<Order>, StoreError> {
+    pub(in crate::store) async fn due_orders(&mut self, now: DateTime<Utc>) -> Result<Vec<Due>, StoreError> {
         let rows = sqlx::query(
-            "SELECT * FROM (
-                 SELECT *, row_number() OVER
+            // Bodies are large: only those are read that go out.
+            "SELECT orders.*, (SELECT o.remote_id FROM orders o WHERE o.booking_key = orders.booking_key
+                 AND o.channel = orders.channel AND o.state = 'done' AND o.remote_id IS NOT NULL
+                 ORDER BY o.op_seq DESC LIMIT 1) AS known_as
+             FROM orders JOIN (
+                 SELECT op_key AS first, row_number() OVER
                      (PARTITION BY channel ORDER BY not_before_ms, created_ms, booking_key, op_seq) AS place
                  FROM orders head WHERE state IN ('pending', 'ambiguous') AND not_before_ms <= ?
                  AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.booking_key = head.booking_key
                      AND o.channel = head.channel AND o.op_seq < head.op_seq
-                     AND o.state IN ('pending', 'inflight', 'ambiguous')))
+                     AND o.state IN ('pending', 'inflight', 'ambiguous'))) ON op_key = first
              WHERE place <= 8 ORDER BY not_before_ms, created_ms, booking_key, op_seq",
         )
         .bind(ms(now))
         .fetch_all(&mut self.connection)
         .await
         .map_err(|error| self.error("read the orders", error))?;
-        rows.iter().map(|row| self.order(row)).collect()
+        let due = |row| {
+            let sent_at = self.get::<Option<i64>>(row, "sent_ms")?.map(|ms| self.time(ms)).transpose()?;
+            let (is_doubtful, misses) = (self.get(row, "doubtful")?, self.get(row, "misses")?);
+            let past = Past { sent_at, is_doubtful, misses, link: Link { remote_id: self.get(row, "known_as")? } };
+            Ok(Due { order: self.order(row)?, past })
+        };
+        rows.iter().map(due).collect()
     }
 
     /// See [`crate::store::Store::next_due`].
@@ -100,12 +111,20 @@ impl Sqlite {
     }
 
     /// See [`crate::store::Store::begin`].
-    pub(in crate::store) async fn begin(&mut self, op_key: &str, now: DateTime<Utc>) -> Result<u32, StoreError> {
+    pub(in crate::store) async fn begin(
+        &mut self,
+        op_key: &str,
+        sends: bool,
+        now: DateTime<Utc>,
+    ) -> Result<u32, StoreError> {
         // All rows, so that the statement has run to its end, its commit, when this returns.
         let attempt: Vec<u32> = sqlx::query_scalar(
-            "UPDATE orders SET state = 'inflight', attempt = attempt + 1, sent_ms = ?
-             WHERE op_key = ? AND state IN ('pending', 'ambiguous') RETURNING attempt",
+            "UPDATE orders SET state = 'inflight', attempt = attempt + 1,
+                 sent_ms = CASE WHEN ?1 THEN ?2 ELSE coalesce(sent_ms, ?2) END,
+                 misses = CASE WHEN ?1 THEN 0 ELSE misses END
+             WHERE op_key = ?3 AND state IN ('pending', 'ambiguous') RETURNING attempt",
         )
+        .bind(sends)
         .bind(ms(now))
         .bind(op_key)
         .fetch_all(&mut self.connection)
@@ -117,16 +136,104 @@ impl Sqlite {
         }
     }
 
+    /// See [`crate::store::Store::adopt`].
+    pub(in crate::store) async fn adopt(
+        &mut self,
+        rows: &[(BookingRow, u32, String, Option<String>)],
+        entries: &[Entry],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let what = "adopt bookings";
+        self.begin_transaction(what).await?;
+        let mut result = Ok(());
+        for row in rows {
+            result = match result {
+                Ok(()) => self.adopt_row(row, ms(now)).await,
+                failed => failed,
+            };
+        }
+        for entry in entries {
+            result = match result {
+                Ok(()) => self.put_entry(entry).await,
+                failed => failed,
+            };
+        }
+        self.end_transaction(result, what).await
+    }
+
+    async fn adopt_row(
+        &mut self,
+        (booking, op_seq, channel, remote_id): &(BookingRow, u32, String, Option<String>),
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let what = "adopt bookings";
+        let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM bookings WHERE key = ?")
+            .bind(&booking.key)
+            .fetch_optional(&mut self.connection)
+            .await
+            .map_err(|error| self.error(what, error))?;
+        if known.is_some() {
+            return Ok(());
+        }
+        self.put_booking(booking, what).await?;
+        sqlx::query(
+            "INSERT INTO orders (op_key, booking_key, op_seq, channel, operation, body, created_ms, state, attempt,
+                 not_before_ms, settled_ms, remote_id, detail)
+             VALUES (?1 || '.' || ?2, ?1, ?2, ?3, 'open', '', ?4, 'done', 0, ?4, ?4, ?5, 'sent by an earlier ledger')",
+        )
+        .bind(&booking.key)
+        .bind(*op_seq)
+        .bind(channel)
+        .bind(now)
+        .bind(remote_id)
+        .execute(&mut self.connection)
+        .await
+        .map_err(|error| self.error(what, error))?;
+        Ok(())
+    }
+
+    /// See [`crate::store::Store::links`].
+    pub(in crate::store) async fn links(&mut self, channel: &str) -> Result<Vec<(String, Link)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT b.key AS booking_key, (SELECT o.remote_id FROM orders o WHERE o.booking_key = b.key
+                 AND o.channel = ?1 AND o.state = 'done' AND o.remote_id IS NOT NULL
+                 ORDER BY o.op_seq DESC LIMIT 1) AS known_as
+             FROM bookings b WHERE ended = 0
+             AND EXISTS (SELECT 1 FROM orders o WHERE o.booking_key = b.key AND o.channel = ?1
+                 AND o.operation = 'open' AND o.state = 'done')
+             AND NOT EXISTS (SELECT 1 FROM orders o WHERE o.booking_key = b.key AND o.channel = ?1
+                 AND o.state IN ('pending', 'inflight', 'ambiguous'))
+             ORDER BY b.key",
+        )
+        .bind(channel)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(|error| self.error("read the orders", error))?;
+        let link = |row| Ok((self.get(row, "booking_key")?, Link { remote_id: self.get(row, "known_as")? }));
+        rows.iter().map(link).collect()
+    }
+
+    /// See [`crate::store::Store::put_off`].
+    pub(in crate::store) async fn put_off(&mut self, op_key: &str, until: DateTime<Utc>) -> Result<(), StoreError> {
+        sqlx::query("UPDATE orders SET not_before_ms = ? WHERE op_key = ? AND state IN ('pending', 'ambiguous')")
+            .bind(ms(until))
+            .bind(op_key)
+            .execute(&mut self.connection)
+            .await
+            .map_err(|error| self.error("put off an order", error))?;
+        Ok(())
+    }
+
     /// See [`crate::store::Store::settle`].
     pub(in crate::store) async fn settle(
         &mut self,
         op_key: &str,
         settlement: &Settlement,
-        booking: Option<&BookingRow>,
+        changed: Option<&(BookingRow, Entry)>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.begin_transaction("settle an order").await?;
-        let result = self.settle_rows(op_key, settlement, booking, ms(now)).await;
+        let result = self.settle_rows(op_key, settlement, changed, ms(now)).await;
         self.end_transaction(result, "settle an order").await
     }
 
@@ -134,7 +241,7 @@ impl Sqlite {
         &mut self,
         op_key: &str,
         settlement: &Settlement,
-        booking: Option<&BookingRow>,
+        changed: Option<&(BookingRow, Entry)>,
         now: i64,
     ) -> Result<(), StoreError> {
         let what = "settle an order";
@@ -146,7 +253,7 @@ impl Sqlite {
         // Once an attempt may have arrived, a later one that certainly did not makes it no more certain.
         let booking_key: Vec<String> = sqlx::query_scalar(
             "UPDATE orders SET state = CASE WHEN ?1 = 'pending' AND doubtful THEN 'ambiguous' ELSE ?1 END,
-                 doubtful = doubtful OR ?1 = 'ambiguous', remote_id = ?2,
+                 doubtful = doubtful OR ?1 = 'ambiguous', misses = misses + ?7, remote_id = ?2,
                  not_before_ms = coalesce(?3, not_before_ms), detail = ?4, settled_ms = ?5
              WHERE op_key = ?6 AND state = 'inflight' RETURNING booking_key",
         )
@@ -156,6 +263,7 @@ impl Sqlite {
         .bind(detail.map(|detail| short(detail)))
         .bind(now)
         .bind(op_key)
+        .bind(matches!(settlement, Settlement::Retry { missed: true, .. }))
         .fetch_all(&mut self.connection)
         .await
         .map_err(|error| self.error(what, error))?;
@@ -171,8 +279,9 @@ impl Sqlite {
                 error => Err(error),
             };
         };
-        if let Some(booking) = booking {
+        if let Some((booking, entry)) = changed {
             self.put_booking(booking, what).await?;
+            self.put_entry(entry).await?;
         }
         self.bury(booking_key, now).await
     }
@@ -200,6 +309,17 @@ impl Sqlite {
         let mut counts = rows.iter().map(count).collect::<Result<Vec<_>, StoreError>>()?;
         counts.sort();
         Ok(counts)
+    }
+
+    /// See [`crate::store::Store::oldest_order`].
+    pub(in crate::store) async fn oldest_order(&mut self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let oldest: Option<i64> = sqlx::query_scalar(
+            "SELECT min(created_ms) FROM orders WHERE state IN ('pending', 'inflight', 'ambiguous')",
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(|error| self.error("read the orders", error))?;
+        oldest.map(|oldest| self.time(oldest)).transpose()
     }
 
     /// See [`crate::store::Store::orders_of`].

@@ -16,7 +16,7 @@ use crate::{
     booking::{Operation, State},
     store::{
         Backend, JudgeSnapshot, OrderState, Settlement, Since, Store,
-        conformance::{at, booking, conclusion, full_memory, order},
+        conformance::{at, booking, conclusion, due_orders, entry, full_memory, order},
         schema,
     },
 };
@@ -204,7 +204,7 @@ async fn a_file_that_cannot_be_written_names_the_folder() {
     let (store, _) = Store::open(&path, at(20), "ledger").await.unwrap();
     // The same code as for a file of another owner, whoever runs the test.
     assert_eq!(number(&store, "PRAGMA query_only = 1; SELECT 7").await, 7);
-    let error = store.begin("b.1", at(30)).await.unwrap_err();
+    let error = store.begin("b.1", true, at(30)).await.unwrap_err();
     assert!(matches!(&error, StoreError::Folder { folder, .. } if folder == path.parent().unwrap()), "{error:?}");
 }
 
@@ -220,7 +220,7 @@ async fn reading_needs_no_lock_and_writes_nothing() {
     }] {
         assert_eq!(reader.bookings().await.unwrap(), [booking("b")]);
         assert_eq!(reader.orders_of("b").await.unwrap().len(), 1);
-        let error = reader.begin("b.1", at(30)).await.unwrap_err();
+        let error = reader.begin("b.1", true, at(30)).await.unwrap_err();
         assert!(matches!(error, StoreError::Database { .. }), "{error:?}");
         reader.close().await;
     }
@@ -232,7 +232,7 @@ async fn a_full_disk_changes_nothing_and_passes() {
     let (store, memory) = Store::open(&path, at(0), "ledger").await.unwrap();
     let small = conclusion(&memory, &[booking("b")], &[order("b", 1, "folder", Operation::Open)]);
     store.commit("first", &small, Record::default(), at(10)).await.unwrap();
-    store.begin("b.1", at(11)).await.unwrap();
+    store.begin("b.1", true, at(11)).await.unwrap();
 
     let pages = number(&store, "PRAGMA page_count").await;
     assert_eq!(number(&store, "PRAGMA max_page_count = 1").await, pages, "no page more than there are");
@@ -254,7 +254,7 @@ async fn a_full_disk_changes_nothing_and_passes() {
     let (store, memory) = Store::open(&path, at(40), "ledger").await.unwrap();
     assert_eq!(memory.bookings.keys().collect::<Vec<_>>(), ["b", "c"]);
     assert_eq!(store.orders_of("b").await.unwrap()[0].state, OrderState::Done);
-    assert_eq!(store.due_orders(at(40)).await.unwrap(), large.orders);
+    assert_eq!(due_orders(&store, 40).await, large.orders);
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn a_caller_that_goes_away_does_not_cut_a_commit_short() {
     .await;
     drop(commit);
     assert_eq!(store.memory().await.unwrap(), all.memory);
-    assert_eq!(store.due_orders(at(10)).await.unwrap(), all.orders);
+    assert_eq!(due_orders(&store, 10).await, all.orders);
 }
 
 #[tokio::test]
@@ -319,10 +319,13 @@ async fn a_judge_s_state_that_cannot_be_read_is_learnt_again() {
     assert!(path.exists());
 }
 
-const STORED: [&str; 2] = [
+const STORED: [&str; 3] = [
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/databases/v1.db"),
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/databases/v2.db"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/databases/v3.db"),
 ];
+/// The states that there were before schema 3.
+const STATES_BEFORE: [State; 4] = [State::Holding, State::Requested, State::NeedsHuman, State::Cancelled];
 
 #[tokio::test]
 async fn the_stored_databases_of_all_schemas_open() {
@@ -335,20 +338,24 @@ async fn the_stored_databases_of_all_schemas_open() {
         fs::copy(stored, &path).unwrap();
         let (store, memory) = Store::open(&path, at(100), "other").await.unwrap();
         assert_eq!(memory.ledger_id, format!("stored-v{schema}"));
-        is_as_it_was_stored(&store, &memory).await;
+        let states = if schema < 3 { &STATES_BEFORE[..] } else { &State::ALL };
+        is_as_it_was_stored(&store, &memory, states).await;
+        let trail = store.audit(None).await.unwrap();
+        assert_eq!((trail.entries.len(), trail.broken), (usize::from(schema >= 3), None));
         let (samples, judge) = (store.samples_since(Since::Instant(at(-100))).await, store.judge_snapshot().await);
         let expected = if schema < 2 { (0, None) } else { (2, Some(7)) };
         assert_eq!((samples.unwrap().samples.len(), judge.unwrap().map(|judge| judge.format)), expected);
     }
 }
 
-async fn is_as_it_was_stored(store: &Store, memory: &Memory) {
+async fn is_as_it_was_stored(store: &Store, memory: &Memory, expected: &[State]) {
     assert_eq!(memory.judge.len(), 12, "states of the judge");
     assert_eq!((memory.versions.len(), memory.changes.len(), memory.incidents.len()), (1, 12, 1));
     assert_eq!(memory.epochs["room-301|net|room"], 7);
     let states: Vec<_> = store.bookings().await.unwrap().into_iter().map(|booking| booking.state).collect();
-    assert_eq!(states, State::ALL);
-    assert_eq!(memory.bookings.len(), 3, "one has ended");
+    assert_eq!(states, expected);
+    let open = expected.iter().filter(|state| !state.ended()).count();
+    assert_eq!((memory.bookings.len(), memory.recent.len()), (open, expected.len() - open));
     let orders = store.orders_of("holding").await.unwrap();
     let orders: Vec<_> = orders.into_iter().map(|record| (record.order.channel, record.state)).collect();
     let expected =
@@ -363,7 +370,7 @@ async fn is_as_it_was_stored(store: &Store, memory: &Memory) {
 /// Writes the database of the present schema. A schema that was released is never written again.
 async fn write_the_stored_database() {
     let (_folder, path) = place();
-    let (store, memory) = Store::open(&path, at(0), "stored-v2").await.unwrap();
+    let (store, memory) = Store::open(&path, at(0), "stored-v3").await.unwrap();
     let bookings: Vec<_> = State::ALL
         .into_iter()
         .enumerate()
@@ -375,11 +382,18 @@ async fn write_the_stored_database() {
     run.readings.push(Reading::new(at(9), Metric::MediaLoss, 0.01, 500));
     let judge = JudgeSnapshot { format: 7, at: at(10), bytes: b"judge".to_vec() };
     let record = Record { runs: &[run], judge: Some(&judge), ..Record::default() };
-    store.commit("first", &conclusion(&full_memory(&memory), &bookings, &orders), record, at(10)).await.unwrap();
+    let mut conclusion = conclusion(&full_memory(&memory), &bookings, &orders);
+    conclusion.entries.push(entry("holding", "plan"));
+    store.commit("first", &conclusion, record, at(10)).await.unwrap();
     for order in &orders[1..] {
-        store.begin(&order.op_key, at(20)).await.unwrap();
+        store.begin(&order.op_key, true, at(20)).await.unwrap();
     }
-    let retry = Settlement::Retry { not_before: at(60), ambiguous: true, detail: "no answer within 10 s".to_owned() };
+    let retry = Settlement::Retry {
+        not_before: at(60),
+        ambiguous: true,
+        missed: false,
+        detail: "no answer within 10 s".to_owned(),
+    };
     let settlements = [
         (&orders[2], retry),
         (&orders[3], Settlement::Done { remote_id: Some("4711".to_owned()) }),
@@ -389,5 +403,25 @@ async fn write_the_stored_database() {
         store.settle(&order.op_key, &settlement, None, at(30)).await.unwrap();
     }
     store.close().await;
-    fs::copy(&path, STORED[1]).unwrap();
+    fs::copy(&path, STORED[2]).unwrap();
+}
+
+#[tokio::test]
+async fn a_trail_that_somebody_changed_says_where() {
+    for (change, broken) in [
+        ("UPDATE audit SET entry = replace(entry, 'plan', 'plot') WHERE seq = 2", 2),
+        ("UPDATE audit SET at_ms = at_ms + 1 WHERE seq = 1", 1),
+        ("DELETE FROM audit WHERE seq = 2", 3),
+        ("DELETE FROM audit WHERE seq = 1", 2),
+    ] {
+        let (_folder, path) = place();
+        let (store, memory) = Store::open(&path, at(0), "ledger").await.unwrap();
+        let mut conclusion = conclusion(&memory, &[booking("a")], &[]);
+        conclusion.entries = vec![entry("a", "plan"); 3];
+        store.commit("first", &conclusion, Record::default(), at(10)).await.unwrap();
+        store.close().await;
+        raw(&path, change).await;
+        let store = Store::read_only(&path).await.unwrap();
+        assert_eq!(store.audit(None).await.unwrap().broken.map(|broken| broken.seq), Some(broken), "{change}");
+    }
 }
