@@ -15,8 +15,6 @@ use super::{
 pub(super) const GROUP_ONSET: i64 = 8;
 /// So many blocks after an upgrade a room's alarm is judged.
 const READY: i64 = 10;
-/// The same of a room without sisters, which its half-hours of a day tell best.
-const READY_ALONE: i64 = 50;
 /// The family of capacity.
 const LOAD: &str = "load";
 /// Room bookings in half an hour from which on the rest wait for a group's verdict.
@@ -288,18 +286,13 @@ impl Engine {
         for place in 0..self.state.rollouts.len() {
             let rollout = &self.state.rollouts[place];
             let Some(up) = rollout.rooms.get(&room).copied() else { continue };
-            // What is found by days began some time on the first of them. A room without sisters is judged by
-            // the whole day after.
-            let (before, ready) = match (self.has_sisters(room), alarm.path) {
-                (true, _) => (-3, READY),
-                (false, Path::Slow) => (-DAY_BLOCKS, READY_ALONE),
-                (false, _) => (-3, READY_ALONE),
-            };
+            // What is found by days began some time on the first of them.
+            let before = if !self.has_sisters(room) && alarm.path == Path::Slow { -DAY_BLOCKS } else { -3 };
             if !(before..=2 * DAY_BLOCKS).contains(&(onset - up)) || up > block {
                 continue;
             }
-            if block < up + ready && !waited {
-                self.wait(alarm, onset, up + ready, What::Upgrade);
+            if block < up + READY && !waited {
+                self.wait(alarm, onset, up + READY, What::Upgrade);
                 return;
             }
             let Some(regressed) = self.regressed(rollout, measure, block, 4, Strictness::Usual) else { continue };

@@ -56,19 +56,6 @@ fn what_begins_with_a_version_of_the_service_is_that_version() {
 }
 
 #[test]
-fn an_alarm_after_an_upgrade_waits_for_the_day_that_tells() {
-    // Well for six hours at first, so that half a day says nothing.
-    let up = 16 * DAY;
-    let world = World::new(1, 1, &["cpu_pct"], 20).then(up, Event::Upgrade(0..1, "app", "2.0")).with(
-        0..1,
-        "cpu_pct",
-        up + 6 * HOUR..1000 * DAY,
-        How::Plus(30.0),
-    );
-    assert_eq!(blamed(&world), ["cpu_pct version version"]);
-}
-
-#[test]
 fn what_is_found_by_days_began_on_the_first_of_them() {
     // Too small for a half-hour's noise, not for a day's; found at the end of the day of the upgrade.
     let up = 16 * DAY + HOUR;
