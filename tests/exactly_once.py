@@ -44,6 +44,13 @@ enabled = false
 enabled = false
 [channel.folder]
 enabled = false
+# The machine's own disk and memory may be full, which would join the booking.
+[metrics.disk_utilization]
+limit = false
+critical_limit = false
+[metrics.memory_utilization]
+limit = false
+critical_limit = false
 [metrics.cpu_utilization]
 limit = {{ enter = -1.0, clear = -2.0, bad = 1, of = 1, recover = 1 }}
 critical_limit = false

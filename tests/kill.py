@@ -83,6 +83,13 @@ enabled = false
 kind = "webhook"
 url = "http://127.0.0.1:{self.port}/bookings"
 secret_file = "{self.folder}/secret"
+# The machine's own disk and memory may be full, which would join the booking.
+[metrics.disk_utilization]
+limit = false
+critical_limit = false
+[metrics.memory_utilization]
+limit = false
+critical_limit = false
 [metrics.cpu_utilization]
 limit = {{ enter = -1.0, clear = -2.0, bad = 1, of = 1, recover = 1 }}
 critical_limit = false

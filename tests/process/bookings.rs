@@ -165,8 +165,9 @@ fn a_restart_alone_asks_for_nothing_again() {
             daemon.stop()
         }
         assert_eq!(home.bookings().len(), 1);
+        let now = fs::read(folder.join("booking.json")).expect("a file");
+        assert_eq!(String::from_utf8_lossy(&now), String::from_utf8_lossy(&first), "asked again");
         assert_eq!(fs::read_dir(folder.join("orders")).expect("a folder").count(), 1);
-        assert_eq!(fs::read(folder.join("booking.json")).expect("a file"), first);
     }
 }
 

@@ -75,9 +75,13 @@ impl Home {
         home
     }
 
-    /// Replaces the config.
+    /// Replaces the config. The machine's own disk and memory are judged only if the config names them: a full
+    /// disk would join any booking.
     pub(crate) fn configure(&self, config: &str) {
-        self.write_config(&format!("[web]\nlisten = \"127.0.0.1:0\"\n{config}"));
+        let full = ["disk_utilization", "memory_utilization"].iter().filter(|metric| !config.contains(**metric));
+        let off: String =
+            full.map(|metric| format!("[metrics.{metric}]\nlimit = false\ncritical_limit = false\n")).collect();
+        self.write_config(&format!("[web]\nlisten = \"127.0.0.1:0\"\n{config}{off}"));
     }
 
     /// Replaces the config with exactly this text.
