@@ -29,7 +29,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use bellwether_agent::{
     Inspection, Memory, booking,
     booking::dispatch::Settled,
-    channel::Channels,
+    channel::{Channels, Outcome},
     conclude,
     export::{OrderCounts, Reload, Snapshot},
     inspection::{Terms, adopt},
@@ -171,6 +171,8 @@ struct Known {
     plan: Plan,
     orders: OrderCounts,
     oldest_order: Option<DateTime<Utc>>,
+    /// Repeats that were made one again since the start, by channel.
+    repeats: BTreeMap<String, u64>,
     commit_failures: u64,
     reload: Reload,
     quiet: Quiet,
@@ -312,6 +314,9 @@ impl<C: Clock> Daemon<C> {
         match self.store.settle(&settled.order.op_key, &settled.settlement, changed.as_ref(), now).await {
             Ok(()) => {
                 self.known.memory = memory;
+                if let Outcome::Done { repeats, .. } = settled.outcome {
+                    *self.known.repeats.entry(settled.order.channel.clone()).or_default() += u64::from(repeats);
+                }
                 acknowledge(settled, true);
             }
             Err(error) => {

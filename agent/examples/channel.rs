@@ -45,7 +45,7 @@ fn shown(outcome: &Outcome) -> Value {
         Outcome::Rejected { .. } => "rejected",
     };
     let remote_id = match outcome {
-        Outcome::Done { remote_id } => remote_id.clone(),
+        Outcome::Done { remote_id, .. } => remote_id.clone(),
         _ => None,
     };
     json!({ "outcome": word, "remote_id": remote_id, "detail": outcome.detail() })

@@ -31,7 +31,7 @@ const CHANNEL: &str = "vendor";
 
 fn shown(outcome: &Outcome) -> Value {
     let word = match outcome {
-        Outcome::Done { remote_id } => return json!({ "outcome": "done", "remote_id": remote_id }),
+        Outcome::Done { remote_id, .. } => return json!({ "outcome": "done", "remote_id": remote_id }),
         Outcome::NotDelivered { .. } => "not_delivered",
         Outcome::LockedOut { .. } => "locked_out",
         Outcome::Ambiguous { .. } => "ambiguous",

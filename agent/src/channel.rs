@@ -114,6 +114,8 @@ pub enum Outcome {
     Done {
         /// The vendor's own name for it, where the channel gives one.
         remote_id: Option<String>,
+        /// How many more there were of it than one, all made one again.
+        repeats: u32,
     },
     /// It certainly did not arrive: try again.
     NotDelivered {
@@ -148,6 +150,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The vendor has it, under this name there, and once.
+    pub fn done(remote_id: Option<String>) -> Self {
+        Self::Done { remote_id, repeats: 0 }
+    }
+
     pub(crate) fn not_delivered(detail: impl Into<String>) -> Self {
         Self::NotDelivered { detail: detail.into(), retry_after: None }
     }

@@ -203,6 +203,8 @@ pub struct Snapshot {
     pub ready: BTreeMap<String, bool>,
     /// Pairs of booking and channel that were refused as incomplete, by channel.
     pub refused: BTreeMap<String, u64>,
+    /// Repeats of bookings that were found at the vendor's and made one again, by channel.
+    pub repeats: BTreeMap<String, u64>,
     /// Conclusions that could not be written.
     pub commit_failures: u64,
     /// Whether the newest config was taken, and when one was.
@@ -357,6 +359,10 @@ fn work(families: &mut Families, snapshot: &Snapshot, now: DateTime<Utc>) {
     for (channel, count) in &snapshot.refused {
         let help = "Open bookings that the channel refuses because they are incomplete.";
         families.gauge("bellwether_bookings_refused", help, &[("channel", channel)], *count as f64);
+    }
+    for (channel, count) in &snapshot.repeats {
+        let help = "Repeats of a booking that were found at the vendor's, and made one with it again.";
+        families.counter("bellwether_booking_duplicates_total", help, &[("channel", channel)], *count);
     }
     let help = "Conclusions that could not be written; what they booked is booked by a later one.";
     families.counter("bellwether_commit_failures_total", help, &[], snapshot.commit_failures);

@@ -66,13 +66,12 @@ pub(super) fn settled(settled: &Settled) {
     let order = &settled.order;
     let (key, channel) = (&order.op_key, &order.channel);
     match &settled.outcome {
-        Outcome::Done { remote_id } => {
-            tracing::info!(
-                order = key,
-                channel,
-                remote_id = remote_id.as_deref().unwrap_or_default(),
-                "the vendor has it"
-            );
+        Outcome::Done { remote_id, repeats } => {
+            let remote_id = remote_id.as_deref().unwrap_or_default();
+            tracing::info!(order = key, channel, remote_id, "the vendor has it");
+            if *repeats > 0 {
+                tracing::warn!(order = key, channel, remote_id, repeats, "it was there several times, and is one now");
+            }
         }
         Outcome::NotDelivered { detail, .. } => tracing::warn!(order = key, channel, detail, "not delivered, kept"),
         Outcome::LockedOut { detail } => {
@@ -123,6 +122,10 @@ impl Known {
             oldest_order: self.oldest_order,
             ready: channels.names().map(|name| (name.to_owned(), channels.held(name).is_none())).collect(),
             refused,
+            repeats: channels
+                .names()
+                .map(|name| (name.to_owned(), self.repeats.get(name).copied().unwrap_or_default()))
+                .collect(),
             commit_failures: self.commit_failures,
             reload: self.reload,
             hours,

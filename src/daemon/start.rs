@@ -140,6 +140,7 @@ impl<C: Clock> Daemon<C> {
             plan,
             orders,
             oldest_order: store.oldest_order().await?,
+            repeats: BTreeMap::new(),
             commit_failures: 0,
             reload,
         };

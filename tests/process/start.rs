@@ -43,6 +43,7 @@ fn without_any_config_the_first_inspection_gives_media_resources_and_versions() 
     wait_for("the first inspection", Duration::from_secs(20), || complete(&wanted));
     assert_eq!(daemon.metric("bellwether_media_success{probe=\"call\"}"), Some(1.0));
     assert_eq!(daemon.metric("bellwether_commit_failures_total"), Some(0.0));
+    assert_eq!(daemon.metric("bellwether_booking_duplicates_total{channel=\"folder\"}"), Some(0.0));
     assert_eq!(http::get(daemon.address(), "/-/ready").status, 200);
     daemon.stop();
 }

@@ -104,7 +104,7 @@ pub fn after(op_key: &str, outcome: &Outcome, attempt: u32, seed: u64, now: Date
         Settlement::Retry { not_before, ambiguous, missed, detail: detail.to_owned() }
     };
     match outcome {
-        Outcome::Done { remote_id } => Settlement::Done { remote_id: remote_id.clone() },
+        Outcome::Done { remote_id, .. } => Settlement::Done { remote_id: remote_id.clone() },
         Outcome::NotDelivered { detail, retry_after } => retry(detail, *retry_after, false, false),
         Outcome::LockedOut { detail } => retry(detail, Some(LOCKED_OUT), false, false),
         Outcome::Ambiguous { detail, retry_after } => retry(detail, *retry_after, true, false),
@@ -210,11 +210,7 @@ mod tests {
         let retry =
             |not_before, ambiguous| Settlement::Retry { not_before, ambiguous, missed: false, detail: detail() };
         for (outcome, attempt, expected) in [
-            (
-                Outcome::Done { remote_id: Some("4711".to_owned()) },
-                1,
-                Settlement::Done { remote_id: Some("4711".to_owned()) },
-            ),
+            (Outcome::done(Some("4711".to_owned())), 1, Settlement::Done { remote_id: Some("4711".to_owned()) }),
             (Outcome::Rejected { detail: detail() }, 1, Settlement::Dead { detail: detail() }),
             (Outcome::NotDelivered { detail: detail(), retry_after: None }, 1, retry(own(1), false)),
             (Outcome::Ambiguous { detail: detail(), retry_after: None }, 1_000_000, retry(own(1_000_000), true)),

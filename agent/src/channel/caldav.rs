@@ -173,6 +173,7 @@ fn agreed(booking: &Booking) -> Option<Window> {
 /// The bytes of an order: the whole calendar object.
 pub(super) fn body(config: &Config, booking: &Booking, operation: Operation, op_key: &str, texts: &Texts) -> String {
     let mut text = texts.write(booking);
+    text.subject = words::unmarked(text.subject);
     let is_open = operation != Operation::Cancel;
     text.body = words::description(&text.body, is_open, texts.language);
     let wanted = agreed(booking).or_else(|| booking.wanted.first().copied());

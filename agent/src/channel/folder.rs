@@ -103,7 +103,7 @@ fn write_order(root: &Path, order: &Order) -> Outcome {
     }
     let folder = root.join(&order.booking_key);
     match write_files(&folder, order, &stored) {
-        Ok(Written::Yes) => Outcome::Done { remote_id: Some(folder.display().to_string()) },
+        Ok(Written::Yes) => Outcome::done(Some(folder.display().to_string())),
         Ok(Written::OtherBytes) => Outcome::Rejected {
             detail: format!("{} already holds order {} with other bytes", folder.display(), order.op_seq),
         },
@@ -344,7 +344,7 @@ mod tests {
         let below = root.path().join("state/bookings");
         let order = order(1, |_| {});
         let folder = below.join(&order.booking_key);
-        let done = Outcome::Done { remote_id: Some(folder.display().to_string()) };
+        let done = Outcome::done(Some(folder.display().to_string()));
         assert_eq!(send(&below, &order).await, done);
 
         let read = |name: &str| fs::read_to_string(folder.join(name)).expect(name);

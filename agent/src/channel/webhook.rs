@@ -385,7 +385,7 @@ mod tests {
     async fn a_receiver_gets_the_order_as_it_was_planned() {
         let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 13\r\n\r\n{\"id\": \"T-1\"}";
         let (request, outcome) = exchange(answer).await;
-        assert_eq!(outcome, Outcome::Done { remote_id: Some("T-1".into()) });
+        assert_eq!(outcome, Outcome::done(Some("T-1".into())));
         let (head, sent) = request.split_once("\r\n\r\n").expect("a head");
         let order = order();
         assert_eq!(sent, order.body);
@@ -401,9 +401,9 @@ mod tests {
     async fn answers_over_the_wire() {
         let huge = format!("HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\n\r\n{}", "x".repeat(2 * MAX_ANSWER));
         let table: [(&str, &str, &str); 11] = [
-            ("no body", "HTTP/1.1 204 No Content\r\n\r\n", "Done { remote_id: None }"),
-            ("no JSON", "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ngarbage", "Done { remote_id: None }"),
-            ("an answer without end", &huge, "Done { remote_id: None }"),
+            ("no body", "HTTP/1.1 204 No Content\r\n\r\n", "Done { remote_id: None, "),
+            ("no JSON", "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ngarbage", "Done { remote_id: None, "),
+            ("an answer without end", &huge, "Done { remote_id: None, "),
             ("an error", "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n", "Ambiguous"),
             ("elsewhere", "HTTP/1.1 307 Go\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n", "is not followed"),
             ("too many", "HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n", "retry_after: Some(7s)"),

@@ -29,7 +29,7 @@ fn not_delivered() -> Outcome {
 }
 
 fn done() -> Outcome {
-    Outcome::Done { remote_id: None }
+    Outcome::done(None)
 }
 
 fn clock(start: Instant) -> impl Fn() -> DateTime<Utc> + Clone + Send + 'static {

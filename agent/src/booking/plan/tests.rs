@@ -500,7 +500,7 @@ fn a_channel_that_is_gone_gets_no_order() {
 
 #[test]
 fn settling_follows_the_channels() {
-    let done = Outcome::Done { remote_id: None };
+    let done = Outcome::done(None);
     let rejected = Outcome::Rejected { detail: "no".into() };
     let unclear = Outcome::Ambiguous { detail: "?".into(), retry_after: None };
     let undelivered = Outcome::NotDelivered { detail: "?".into(), retry_after: None };
@@ -534,7 +534,7 @@ fn settling_follows_the_channels() {
 
 #[test]
 fn settling_what_is_over_changes_nothing() {
-    let (mut memory, done) = (memory(), Outcome::Done { remote_id: None });
+    let (mut memory, done) = (memory(), Outcome::done(None));
     let opened = plan(&mut memory, &[], &site(), &channels(&["desk"]), start());
     let update = Order { operation: Operation::Update, ..opened.orders[0].clone() };
     assert_eq!(settle(&mut memory, &update, &done, None, start()), None);

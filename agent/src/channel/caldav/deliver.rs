@@ -81,7 +81,7 @@ impl Delivery<'_> {
         }
         match self.order.operation {
             // Nobody comes for what is not there.
-            Operation::Cancel => Ok(Outcome::Done { remote_id: None }),
+            Operation::Cancel => Ok(Outcome::done(None)),
             Operation::Open | Operation::Update => Err(rejected(format!(
                 "{}: the entry {key} was deleted there, and is not made anew by an update: ask the vendor, or cancel \
                  the booking",
@@ -186,7 +186,7 @@ pub(super) async fn list(server: &Server<'_>, room_id: &str) -> Result<Vec<Liste
 }
 
 fn done(url: &Url) -> Outcome {
-    Outcome::Done { remote_id: Some(url.path().to_owned()) }
+    Outcome::done(Some(url.path().to_owned()))
 }
 
 fn rejected(detail: String) -> Outcome {

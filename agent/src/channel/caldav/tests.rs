@@ -1,6 +1,6 @@
 //! The whole channel, over the wire against answers written here; the parts have tests of their own.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
 use serde_json::json;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{entry::Entry, merge::merged, object::Object, *};
 use crate::{
-    booking::{State, examples, op_key},
+    booking::{State, examples, op_key, text::template::Template},
     channel::{Standing, http::install_provider},
     site::Language,
 };
@@ -222,6 +222,16 @@ fn a_booking_without_a_time_is_a_day_by_which_somebody_should_come() {
     // A time that is found later takes the day's place.
     let later = after(&entry, &self::booking(2), Operation::Update);
     assert_eq!((remote(&later).window, value(&later, "TRANSP")), (window(ASKED.0, ASKED.1), String::new()));
+}
+
+#[test]
+fn a_template_does_not_answer_for_the_vendor() {
+    let template = Template::parse("[done] {{key}}\n\n{{body}}\n".as_bytes()).expect("a template");
+    let texts = Texts { language: Language::English, template: Some(Arc::new(template)) };
+    let booking = booking(1);
+    let entry =
+        body(&config("http://localhost/cal").config, &booking, Operation::Open, &op_key(&booking.key, 1), &texts);
+    assert_eq!(remote(&entry).standing, Standing::Requested, "{entry}");
 }
 
 #[test]
@@ -452,7 +462,7 @@ fn path() -> String {
 }
 
 fn done() -> Outcome {
-    Outcome::Done { remote_id: Some(path()) }
+    Outcome::done(Some(path()))
 }
 
 #[tokio::test]
@@ -516,7 +526,7 @@ async fn a_second_entry_of_the_same_name_is_never_made() {
             given(&order.body),
         ];
         let (requests, outcome) = exchange(&order, answers).await;
-        assert_eq!(outcome, Outcome::Done { remote_id: Some("/bw/a/renamed.ics".into()) });
+        assert_eq!(outcome, Outcome::done(Some("/bw/a/renamed.ics".into())));
         assert!(requests[1].starts_with("REPORT /bw/a/ ") && requests[1].contains("\r\ndepth: 1\r\n"));
         let (_, outcome) = exchange(&order, vec![conflict, found(&[])]).await;
         assert!(matches!(outcome, Outcome::Rejected { .. }), "{outcome:?}");
@@ -546,7 +556,7 @@ async fn what_was_deleted_is_not_made_anew() {
     let (_, outcome) = exchange(&order(&booking(2), Operation::Update), gone()).await;
     assert!(matches!(&outcome, Outcome::Rejected { detail } if detail.contains("deleted")), "{outcome:?}");
     let (_, outcome) = exchange(&order(&booking(2), Operation::Cancel), gone()).await;
-    assert_eq!(outcome, Outcome::Done { remote_id: None });
+    assert_eq!(outcome, Outcome::done(None));
     // A calendar that is not there is no deleted entry.
     for operation in [Operation::Update, Operation::Cancel] {
         let answers = vec![answer("404 Not Found", "", ""), answer("404 Not Found", "", "")];

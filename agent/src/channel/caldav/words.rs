@@ -51,6 +51,11 @@ pub(super) fn marks(title: &str) -> Vec<(Mark, &str)> {
     found
 }
 
+/// A title of ours that does not answer for the vendor, whatever a school's template or name puts first.
+pub(super) fn unmarked(title: String) -> String {
+    if marks(&title).is_empty() { title } else { format!("· {title}") }
+}
+
 /// The notes of a description: what stands below the line for them; `None` if there is no such line.
 pub(super) fn notes(description: &str) -> Option<&str> {
     let found = LINES.iter().filter_map(|line| description.find(line).map(|at| at + line.len())).min()?;
@@ -127,6 +132,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_title_of_a_template_answers_nothing() {
+        for title in ["[done] Room 1", "【紧急】【完成】Room 1"] {
+            assert_eq!((marks(&unmarked(title.into())), unmarked(title.into())), (vec![], format!("· {title}")));
+        }
+        assert_eq!(unmarked("【紧急】Room 1 [done]".into()), "【紧急】Room 1 [done]");
     }
 
     #[test]

@@ -75,13 +75,15 @@ fn sift(config: &Config, key: &str, items: Vec<Ticket>) -> Found {
     Found { ours, mark, is_sound }
 }
 
-/// What became of the tickets that were found.
+/// The one ticket that was made of those that were found.
 #[derive(Debug, PartialEq)]
-pub(super) enum Settled {
-    /// There is one with this number, and it has its key.
-    One(u64),
-    /// There is one, and it does not take its key.
-    Keyless(u64),
+pub(super) struct Settled {
+    /// Its number.
+    pub(super) number: u64,
+    /// Whether it has its key; otherwise it does not take it.
+    pub(super) has_key: bool,
+    /// How many tickets of the booking are merged into it, whenever that was done.
+    pub(super) repeats: u32,
 }
 
 /// Makes one ticket with its key of those that were found, if any were: the lowest stays, others are merged into
@@ -114,7 +116,9 @@ pub(super) async fn settle(
     // A ticket that was merged has another's fields; one that was moved to another queue may have none.
     let is_moved = kept.id != survivor || fresh != Some(kept.id) && !kept.knows(&config.key_field);
     let has_key = is_moved || kept.has(&config.key_field, key) || restore(session, survivor, key).await?;
-    Ok(Some(if has_key { Settled::One(survivor) } else { Settled::Keyless(survivor) }))
+    let merged = |ticket: &&Ticket| ticket.id != kept.id && (ticket.effective_id == survivor || is_repeat(ticket));
+    let repeats = found.ours.iter().filter(merged).count().try_into().unwrap_or(u32::MAX);
+    Ok(Some(Settled { number: survivor, has_key, repeats }))
 }
 
 /// Sets a ticket's key once more; whether it is there then.

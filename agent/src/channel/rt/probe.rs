@@ -34,14 +34,14 @@ pub(in crate::channel) async fn probe(config: &Config, order: &Order, link: &Lin
         Operation::Update | Operation::Cancel => told(&session, order, link).await,
     };
     match found {
-        Ok(number) => Outcome::Done { remote_id: Some(number.to_string()) },
+        Ok(done) => done,
         Err(outcome @ Outcome::Missing { .. }) => outcome,
         Err(Outcome::LockedOut { detail }) => Outcome::Ambiguous { detail, retry_after: Some(LOCKED_OUT) },
         Err(outcome) => afterwards(outcome),
     }
 }
 
-async fn opened(session: &Session<'_>, order: &Order) -> Result<u64, Outcome> {
+async fn opened(session: &Session<'_>, order: &Order) -> Result<Outcome, Outcome> {
     let key = &order.booking_key;
     let found = find(session, key).await?;
     match settle(session, key, &found, None).await? {
@@ -51,14 +51,14 @@ async fn opened(session: &Session<'_>, order: &Order) -> Result<u64, Outcome> {
     }
 }
 
-async fn told(session: &Session<'_>, order: &Order, link: &Link) -> Result<u64, Outcome> {
+async fn told(session: &Session<'_>, order: &Order, link: &Link) -> Result<Outcome, Outcome> {
     let Some(read) = locate(session, &order.booking_key, link).await? else {
         // The order itself says what that means for it.
         return Err(Outcome::Missing { detail: "the ticket is not there any more".to_owned() });
     };
     let number = read.ticket.id;
     if has_file(session, number, &file_name(&order.op_key)).await? {
-        return Ok(number);
+        return Ok(Outcome::done(Some(number.to_string())));
     }
     // Comments are seen by a right of their own: without it all of them are missed.
     let mark = session.config.mark();

@@ -28,13 +28,12 @@ pub(in crate::channel) async fn send(config: &Config, order: &Order, link: &Link
         Err(outcome) => return outcome,
     };
     let done = match order.operation {
-        Operation::Open => open(&session, order, &body).await.map(Some),
-        Operation::Update | Operation::Cancel => tell(&session, order, &body, link).await,
+        Operation::Open => open(&session, order, &body).await,
+        Operation::Update | Operation::Cancel => tell(&session, order, &body, link)
+            .await
+            .map(|number| Outcome::done(number.map(|number| number.to_string()).or(link.remote_id.clone()))),
     };
-    match done {
-        Ok(number) => Outcome::Done { remote_id: number.map(|number| number.to_string()).or(link.remote_id.clone()) },
-        Err(outcome) => outcome,
-    }
+    done.unwrap_or_else(|outcome| outcome)
 }
 
 /// What comes before the write that carries the key: as nothing of the order has arrived by then, a failure is
@@ -57,7 +56,7 @@ pub(super) fn afterwards(outcome: Outcome) -> Outcome {
 }
 
 /// Opens the booking: look, make, look again.
-async fn open(session: &Session<'_>, order: &Order, body: &Body) -> Result<u64, Outcome> {
+async fn open(session: &Session<'_>, order: &Order, body: &Body) -> Result<Outcome, Outcome> {
     let (config, key) = (session.config, &order.booking_key);
     let before = async {
         let found = find(session, key).await?;
@@ -85,11 +84,11 @@ async fn open(session: &Session<'_>, order: &Order, body: &Body) -> Result<u64, 
 }
 
 /// The end of an opened booking: without its key in its field the ticket needs a person.
-pub(super) async fn ended(session: &Session<'_>, key: &str, settled: Settled) -> Result<u64, Outcome> {
-    let number = match settled {
-        Settled::One(number) => return Ok(number),
-        Settled::Keyless(number) => number,
-    };
+pub(super) async fn ended(session: &Session<'_>, key: &str, settled: Settled) -> Result<Outcome, Outcome> {
+    let Settled { number, has_key, repeats } = settled;
+    if has_key {
+        return Ok(Outcome::Done { remote_id: Some(number.to_string()), repeats });
+    }
     let field = &session.config.key_field;
     let note = json!({ "Content": format!("{field}: {key}"), "ContentType": "text/plain" });
     // It only helps a person: without it the line below says the same.

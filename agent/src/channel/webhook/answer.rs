@@ -13,7 +13,7 @@ pub(super) fn parse(answer: &Answer, now: DateTime<Utc>) -> Outcome {
     let (status, retry_after) = (answer.status, answer.retry_after(now));
     let detail = || answer.detail();
     match status.as_u16() {
-        200..=204 => Outcome::Done { remote_id: remote_id_of(&answer.body) },
+        200..=204 => Outcome::done(remote_id_of(&answer.body)),
         300..=399 => Outcome::not_delivered(format!(
             "answered {status}, which would lead elsewhere and is not followed; put the final address into url"
         )),

@@ -22,7 +22,7 @@ fn requested(names: &[&str]) -> Memory {
 
 fn take(memory: &mut Memory, orders: &[Order]) {
     for order in orders {
-        settle(memory, order, &Outcome::Done { remote_id: None }, None, at(1));
+        settle(memory, order, &Outcome::done(None), None, at(1));
     }
 }
 
