@@ -37,7 +37,7 @@ class RequestTracker:
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True)
         # A prepared database is kept between runs, beside what was built.
-        self.server = rt.RequestTracker(folder, cache=pathlib.Path("target/rt").resolve())
+        self.server = rt.RequestTracker(folder, cache="target/rt")
         self.faults = {"lag": 0, "filter": None}
         self.made = {}
 

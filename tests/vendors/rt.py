@@ -92,7 +92,8 @@ class RequestTracker:
         self.user = user if os.geteuid() == 0 else None
         self.workers = workers
         self.process = None
-        prepared = pathlib.Path(cache or self.folder, f"rt5-{'unique' if unique else 'plain'}")
+        # Whole: RT's own programs run elsewhere.
+        prepared = pathlib.Path(cache or self.folder, f"rt5-{'unique' if unique else 'plain'}").resolve()
         if not prepared.exists():
             prepare(prepared, unique)
         for file in prepared.iterdir():

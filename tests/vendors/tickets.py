@@ -361,7 +361,7 @@ STORIES = (self_test, create, lost_reply, race, locked_out, update, cancel, merg
 def main():
     with tempfile.TemporaryDirectory(prefix="bellwether-rt-") as folder:
         os.chmod(folder, 0o755)
-        cache = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else folder, "prepared")
+        cache = sys.argv[2] if len(sys.argv) > 2 else folder
         wanted = set(sys.argv[3:])
         stories = [(story.__name__, story, {}) for story in STORIES] + [("race, unique values", race, {"unique": True})]
         for name, story, options in stories:
