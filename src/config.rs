@@ -162,8 +162,9 @@ impl Config {
 
     /// What is said of a config without mistakes: how much it has, and what its bookings would lack.
     pub fn summary(&self) -> String {
-        let (probes, channels) = (self.probes.len(), self.channels.len());
-        let mut text = format!("the config is good: {probes} probes, {channels} channels\n");
+        let counted = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let (probes, channels) = (counted(self.probes.len(), "probe"), counted(self.channels.len(), "channel"));
+        let mut text = format!("the config is good: {probes}, {channels}\n");
         for path in self.site.missing() {
             let or = if path == "school.contact.phone" { ", or school.contact.email," } else { "" };
             text += &format!("bookings would be incomplete and go nowhere but into folders: {path}{or} is missing\n");

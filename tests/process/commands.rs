@@ -38,7 +38,7 @@ fn a_config_is_checked_without_a_daemon() {
     let home = Home::new(&format!("{NO_CALL}{SCHOOL}{ROOM}"));
     let good = home.run(["check-config"]);
     assert_eq!((good.code, good.stderr.as_str()), (0, ""));
-    assert_eq!(good.stdout, "the config is good: 3 probes, 1 channels\n");
+    assert_eq!(good.stdout, "the config is good: 3 probes, 1 channel\n");
 
     let other = home.path().join("other.toml");
     let other = other.to_str().expect("UTF-8");
@@ -64,7 +64,7 @@ fn what_a_booking_would_lack_is_said_beforehand() {
     let expected = ["room.name", "school.contact.name", "school.contact.phone, or school.contact.email,"].map(lacks);
     assert_eq!(
         (lines[0], &lines[1..]),
-        ("the config is good: 3 probes, 1 channels", &expected.each_ref().map(|line| &line[..])[..])
+        ("the config is good: 3 probes, 1 channel", &expected.each_ref().map(|line| &line[..])[..])
     );
 }
 
