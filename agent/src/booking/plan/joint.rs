@@ -3,7 +3,7 @@
 use bellwether_probes::Family;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Planner, same_series};
+use super::{Planner, orders::same_series};
 use crate::{
     booking::{
         Booking, Kind, Severity,

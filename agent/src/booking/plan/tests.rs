@@ -4,7 +4,6 @@ use bellwether_probes::{Labels, Metric};
 use chrono::{Days, NaiveDate, TimeDelta};
 
 use super::*;
-use crate::judge::Level;
 use crate::{
     booking::{ChangeKind, examples},
     calendar::{
@@ -13,6 +12,8 @@ use crate::{
         holidays::{self, Holidays},
     },
     channel::{ChannelConfig, folder, webhook},
+    incident::Evidence,
+    judge::Level,
     site::{Contact, Language, Locale, Room, School, Vendor},
 };
 
