@@ -9,9 +9,10 @@ seeds=31,32,33,34,35,36,37,38,39,40,41,42
 missed=0
 for profile in base noisy dst sparse drifty; do
     echo "== $profile"
-    # Beside it, where the design has figures of them: each room alone, the peer rule, the reference engine.
+    # Beside it, where the design has figures of them: the reference engine, each room alone by the product and by the
+    # reference, what boxes without a fault would book alone, and the peer rule.
     beside=()
-    [[ $profile == base || $profile == noisy ]] && beside=(--beside reference,alone,peer)
+    [[ $profile == base || $profile == noisy ]] && beside=(--beside reference,alone,unpeered,alone_reference,oracle,peer)
     "$2" "$here/drive.py" --seeds "$seeds" --profile "$profile" --bars "$here/bars.json" --cmd "$command" "${beside[@]}" ||
         missed=1
 done
