@@ -4,7 +4,9 @@
 mod desk;
 mod school;
 
-use desk::{Desk, answers_are_seen, set_up_anew, to_the_end, with_a_relapse, with_desk};
+use desk::{
+    Desk, answers_are_seen, back_after_the_verdict, set_up_anew, to_the_end, with_a_refusal, with_a_relapse, with_desk,
+};
 use tokio::sync::Mutex;
 
 /// There is one page.
@@ -17,6 +19,8 @@ async fn lived_through(kind: &str) {
     with_desk(&desk, async |story| drop(to_the_end(story).await)).await;
     assert_eq!(desk.tell("count"), "1");
     with_desk(&Desk::server(kind), with_a_relapse).await;
+    with_desk(&Desk::server(kind), back_after_the_verdict).await;
+    with_desk(&Desk::server(kind), with_a_refusal).await;
     let desk = Desk::server(kind);
     set_up_anew(&desk).await;
     assert_eq!(desk.tell("count"), "2", "one for each fault");

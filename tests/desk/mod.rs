@@ -230,6 +230,23 @@ impl Story<'_> {
         }
     }
 
+    /// The vendor says whether somebody comes.
+    fn answers(&self, key: &str, comes: bool) {
+        match self.desk {
+            Desk::Folder(_) => {
+                self.reply(key, &json!({ "standing": if comes { "confirmed" } else { "refused" } }));
+            }
+            Desk::Server(_) => drop(self.desk.tell(&format!("{} {key}", if comes { "confirm" } else { "decline" }))),
+        }
+    }
+
+    /// That the vendor is asked, and what was answered before stands there no more.
+    fn waits(&self, key: &str) {
+        if let Desk::Server(_) = self.desk {
+            assert_eq!(self.desk.tell(&format!("waits {key}")), "True");
+        }
+    }
+
     /// Waits until nothing waits to be sent.
     pub async fn told(&self) {
         let channel = self.desk.channel();
@@ -365,8 +382,45 @@ pub async fn with_a_relapse(story: &Story<'_>) {
     assert_eq!(story.bookings().len(), 1, "the same booking");
     // What was answered before it came back is no answer to this.
     story.told().await;
+    story.waits(key(&booking));
     story.minutes(12).await;
     assert_eq!(story.bookings()[0]["state"], "requested");
+}
+
+/// A vendor who does not come, is asked for another time, and comes then.
+pub async fn with_a_refusal(story: &Story<'_>) {
+    FAILS.store(true, Ordering::Relaxed);
+    let booking = story.until("requested").await;
+    let asked = time(&booking["wanted"][0]["start"]);
+    story.told().await;
+    story.answers(key(&booking), false);
+    let refused = story.until("refused").await;
+    assert_eq!(refused["key"], booking["key"]);
+    story.minutes(10).await;
+    assert_eq!(story.bookings()[0]["state"], "refused", "nothing is asked of them again by itself");
+
+    let at = (asked + TimeDelta::hours(24)).with_timezone(&chrono_tz::Asia::Shanghai).format("%Y-%m-%d %H:%M");
+    story.ask(&["bookings", "move", key(&booking), "--at", &at.to_string()]).await;
+    assert_eq!(time(&story.until("requested").await["wanted"][0]["start"]), asked + TimeDelta::hours(24));
+    story.told().await;
+    story.waits(key(&booking));
+    story.minutes(10).await;
+    assert_eq!(story.bookings()[0]["state"], "requested", "the refusal was of the time before");
+    story.answers(key(&booking), true);
+    let confirmed = story.until("confirmed").await;
+    assert_eq!(time(&confirmed["life"]["appointment"]["start"]), asked + TimeDelta::hours(24));
+    assert_eq!(story.bookings().len(), 1);
+}
+
+/// The same fault, back after the numbers had judged, and before the school accepted.
+pub async fn back_after_the_verdict(story: &Story<'_>) {
+    let booking = repaired(story).await;
+    story.to(time(&booking["life"]["observed_from"]) + TimeDelta::hours(24)).await;
+    story.until("evaluated").await;
+    FAILS.store(true, Ordering::Relaxed);
+    let again = story.until("requested").await;
+    assert_eq!((&again["key"], again["life"]["reopened"].as_u64()), (&booking["key"], Some(1)));
+    assert_eq!(story.bookings().len(), 1, "the same booking");
 }
 
 /// A box that is set up anew: its ledger is another one, and goes on with what the vendor has.

@@ -8,6 +8,7 @@ answers `ok` and what it found:
 
     move KEY START END     RFC 3339
     confirm KEY | decline KEY | done KEY
+    waits KEY              whether it stands there as a question to the vendor
     count                  how many bookings are there
 """
 
@@ -45,6 +46,9 @@ class Calendar:
     def done(self, key):
         self.server.done(key)
 
+    def waits(self, key):
+        return self.server.value(key, "STATUS") == "TENTATIVE" and "[done]" not in self.server.value(key, "SUMMARY")
+
     def count(self):
         return len(self.server.names())
 
@@ -80,6 +84,9 @@ class Tickets:
 
     def done(self, key):
         self.server.set_status(self.ticket(key), "resolved")
+
+    def waits(self, key):
+        return self.server.rows(self.ticket(key))[0]["Status"] == "new"
 
     def count(self):
         return sum(any(key.startswith("bw1-") for key in self.server.keys(row["id"])) for row in self.server.rows())

@@ -74,6 +74,10 @@ pub struct Config {
     /// Name of the custom field of tickets that holds the room's id, by which a new ledger finds its tickets.
     #[serde(default = "default_room_field")]
     pub room_field: String,
+    /// Status of a ticket of which nobody has decided; one that is asked for again, for another time or since the
+    /// fault is back, gets it once more.
+    #[serde(default = "default_asked")]
+    pub asked: String,
     /// Statuses of a ticket that mean that somebody comes. RT itself makes a ticket `open` when somebody at
     /// the vendor's replies.
     #[serde(default = "default_confirmed")]
@@ -104,6 +108,10 @@ fn default_key_field() -> String {
 
 fn default_room_field() -> String {
     "BW.Room".to_owned()
+}
+
+fn default_asked() -> String {
+    "new".to_owned()
 }
 
 fn default_confirmed() -> Vec<String> {
@@ -161,6 +169,10 @@ impl Config {
     fn status_mistakes(&self) -> Vec<Mistake> {
         let lists = [("confirmed", &self.confirmed), ("done", &self.done), ("refused", &self.refused)];
         let mut mistakes = Vec::new();
+        if self.asked.trim().is_empty() || lists.iter().any(|(_, list)| list.contains(&self.asked)) {
+            let message = format!("found {:?}, expected a status that stands in no list below", self.asked);
+            mistakes.push(Mistake::new("asked", message));
+        }
         for (at, (key, list)) in lists.iter().enumerate() {
             if list.is_empty() {
                 mistakes.push(Mistake::new(*key, "found an empty list, expected at least one status of a ticket"));

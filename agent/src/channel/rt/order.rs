@@ -23,12 +23,22 @@ pub(super) struct Body {
     pub(super) text: String,
     /// The appointment that the ticket is to have.
     pub(super) window: Option<Window>,
+    /// Whether it is agreed; otherwise it is asked for. An order of an earlier version has no other.
+    #[serde(default = "agreed")]
+    pub(super) is_agreed: bool,
+    /// How often the school had decided by then.
+    #[serde(default)]
+    pub(super) turn: u32,
     /// How long the visit takes.
     minutes: i64,
     /// The room's id.
     room: String,
     /// The booking's JSON, as it is attached.
     booking: String,
+}
+
+fn agreed() -> bool {
+    true
 }
 
 /// The bytes of an order.
@@ -42,7 +52,9 @@ pub(in crate::channel) fn body(booking: &Booking, operation: Operation, op_key: 
     let body = Body {
         subject: subject(&written.subject, &booking.key),
         text: format!("{}\n\n{op_key}\n", text.trim_end()),
-        window: appointment(booking, operation),
+        window: appointment(booking, operation).or_else(|| asked_for(booking, operation)),
+        is_agreed: appointment(booking, operation).is_some(),
+        turn: booking.life.decisions,
         minutes: booking.class().visit(duration).num_minutes(),
         room: booking.room.id.clone(),
         booking: serde_json::to_string(booking).expect("a booking has string keys and no failing serializer"),
@@ -65,14 +77,17 @@ pub(super) fn is_key(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(allowed)
 }
 
-/// The appointment that a ticket is to have after an order; `None` leaves the one it has. What the vendor wants
-/// instead of it is the vendor's to change.
+/// The agreed appointment that a ticket is to have after an order. What the vendor wants instead of it is the vendor's
+/// to change.
 pub(super) fn appointment(booking: &Booking, operation: Operation) -> Option<Window> {
-    match operation {
-        Operation::Open => booking.life.appointment.or(booking.wanted.first().copied()),
-        Operation::Update if booking.state != State::Countered => booking.life.appointment,
-        Operation::Update | Operation::Cancel => None,
-    }
+    let is_ours = operation != Operation::Cancel && booking.state != State::Countered;
+    booking.life.appointment.filter(|_| is_ours)
+}
+
+/// The appointment that is asked for, before one is agreed.
+fn asked_for(booking: &Booking, operation: Operation) -> Option<Window> {
+    let is_asked = operation != Operation::Cancel && booking.life.appointment.is_none();
+    booking.wanted.first().copied().filter(|_| is_asked)
 }
 
 fn please_close(language: Language) -> &'static str {
@@ -135,11 +150,19 @@ pub(super) fn comment(order: &Order, body: &Body) -> Value {
     json!({ "Content": body.text, "ContentType": "text/plain", "Attachments": [attachment(order, body)] })
 }
 
-/// The request that gives a ticket another appointment. A change takes times as its database has them, in UTC; any
-/// other form it takes for 1970, with status 200.
-pub(super) fn moved(window: Window) -> Value {
+/// The request that gives a ticket another appointment, and another status. A change takes times as its database has
+/// them, in UTC; any other form it takes for 1970, with status 200.
+pub(super) fn moved(window: Option<Window>, status: Option<&String>) -> Value {
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S").to_string();
-    json!({ "Starts": time(window.start), "Due": time(window.end) })
+    let mut change = json!({});
+    if let Some(window) = window {
+        change["Starts"] = time(window.start).into();
+        change["Due"] = time(window.end).into();
+    }
+    if let Some(status) = status {
+        change["Status"] = status.clone().into();
+    }
+    change
 }
 
 fn attachment(order: &Order, body: &Body) -> Value {
@@ -197,15 +220,17 @@ mod tests {
     #[test]
     fn times_of_a_change_have_the_form_of_the_database() {
         let window = examples::full().wanted[0];
-        assert_eq!(moved(window), json!({ "Starts": "2026-11-24 04:00:00", "Due": "2026-11-24 05:00:00" }));
+        assert_eq!(moved(Some(window), None), json!({ "Starts": "2026-11-24 04:00:00", "Due": "2026-11-24 05:00:00" }));
     }
 
     #[test]
     fn only_an_agreed_time_moves_a_ticket() {
         let full = examples::full();
         let (first, second) = (full.wanted[0], full.wanted[1]);
-        assert_eq!(appointment(&full, Operation::Open), Some(first));
-        assert_eq!(appointment(&full, Operation::Update), None);
+        for operation in [Operation::Open, Operation::Update] {
+            assert_eq!((appointment(&full, operation), asked_for(&full, operation)), (None, Some(first)));
+        }
+        assert_eq!(asked_for(&full, Operation::Cancel), None);
         let mut agreed = Booking { state: State::Confirmed, ..full };
         agreed.life.appointment = Some(second);
         assert_eq!(appointment(&agreed, Operation::Open), Some(second));
@@ -213,6 +238,7 @@ mod tests {
         assert_eq!(appointment(&agreed, Operation::Cancel), None);
         agreed.state = State::Countered;
         assert_eq!(appointment(&agreed, Operation::Update), None);
+        assert_eq!(asked_for(&agreed, Operation::Update), None);
         let nothing = examples::exceptional();
         let order = order(Operation::Open, &nothing);
         let ticket = ticket(&config(), &order, &parse(&order).expect("our own bytes"));

@@ -176,7 +176,7 @@ async fn change(session: &Session<'_>, number: u64) -> Finding {
     // Another one than before, so that the change is one.
     let start = session.now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(session.now);
     let window = Window { start, end: start + TimeDelta::hours(1) };
-    let mut body = moved(window);
+    let mut body = moved(Some(window), None);
     body["CustomFields"] = json!({ &config.room_field: mark });
     let tried = async {
         let said = session.change(number, None, &body).await?;

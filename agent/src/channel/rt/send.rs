@@ -13,7 +13,7 @@ use super::{
     order::{self, Body},
 };
 use crate::{
-    booking::{Booking, Operation, Order, Window},
+    booking::{Booking, Operation, Order},
     channel::{Link, Outcome, Standing},
 };
 
@@ -157,31 +157,42 @@ async fn reject(session: &Session<'_>, read: Versioned) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// Gives a ticket the agreed appointment. One that differs although we changed nothing was moved by the vendor, and
-/// is left for the read-back.
+/// Gives a ticket the agreed appointment; and, if the school has decided anew since our last order, the one that is
+/// asked for, and a status of which nobody has answered yet. A time that differs although we changed nothing was moved
+/// by the vendor, and is left for the read-back.
 async fn arrange(session: &Session<'_>, read: Versioned, body: &Body) -> Result<(), Outcome> {
-    let Some(window) = body.window.filter(|window| read.ticket.window() != Some(*window)) else { return Ok(()) };
-    let number = read.ticket.id;
-    if last_sent(session, number).await? == Some(window) {
+    let (config, number, now) = (session.config, read.ticket.id, read.ticket.window());
+    let has_decided = body.turn > 0;
+    let is_answered = has_decided
+        && match read.ticket.standing(config) {
+            Standing::Confirmed => !body.is_agreed,
+            standing => standing != Standing::Requested,
+        };
+    let window = body.window.filter(|window| now != Some(*window) && (body.is_agreed || has_decided));
+    if window.is_none() && !is_answered {
         return Ok(());
     }
-    let said = session.change(number, read.etag, &order::moved(window)).await?;
-    let moved = session.ticket(number).await?.and_then(|read| read.ticket.window());
-    if moved == Some(window) {
+    let last = attached(session, number).await?;
+    let is_new = last.as_ref().is_some_and(|last| last.life.decisions < body.turn);
+    let sent = last.as_ref().and_then(|last| order::appointment(last, Operation::Update));
+    let window = window.filter(|window| if body.is_agreed { sent != Some(*window) } else { is_new });
+    let status = Some(&config.asked).filter(|_| is_answered && is_new);
+    if window.is_none() && status.is_none() {
         return Ok(());
     }
+    let said = session.change(number, read.etag, &order::moved(window, status)).await?;
+    let Some(changed) = session.ticket(number).await? else { return Ok(()) };
+    let wrong = if window.is_some() && changed.ticket.window() != window {
+        "appointment"
+    } else if status.is_some_and(|status| changed.ticket.status != *status) {
+        "status `asked`"
+    } else {
+        return Ok(());
+    };
+    let said = said.join("; ");
     Err(Outcome::Rejected {
-        detail: format!(
-            "ticket {number} did not take the appointment ({}): let the user of token_file change tickets",
-            said.join("; ")
-        ),
+        detail: format!("ticket {number} did not take the {wrong} ({said}): let the user of token_file change tickets"),
     })
-}
-
-/// The appointment that our last order gave a ticket.
-async fn last_sent(session: &Session<'_>, ticket: u64) -> Result<Option<Window>, Outcome> {
-    let booking = attached(session, ticket).await?;
-    Ok(booking.and_then(|booking| order::appointment(&booking, Operation::Update)))
 }
 
 /// The booking as it was sent last to a ticket, if it can be read.

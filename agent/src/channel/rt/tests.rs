@@ -430,7 +430,7 @@ async fn an_agreed_time_is_set_and_read_back() {
             ["GET ticket/7", "GET ticket/7/attachments", "GET attachment/31", "PUT ticket/7"]
         );
         assert!(vendor.head(3).contains("\r\nif-match: \"53\""), "{}", vendor.head(3));
-        assert_eq!(vendor.sent(3), order::moved(booking.wanted[1]));
+        assert_eq!(vendor.sent(3), order::moved(Some(booking.wanted[1]), None));
     }
 }
 
@@ -446,6 +446,57 @@ async fn what_the_vendor_moved_is_left_alone() {
     let vendor = Vendor::new(&[ok(arranged(&booking, TimeDelta::zero())), commented()]).await;
     assert_eq!(send(&vendor.config, &order, &link(), now()).await, done(NUMBER));
     assert_eq!(vendor.asked(), ["GET ticket/7", "POST ticket/7/comment"]);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_again_is_asked_for_by_the_ticket_too() {
+    let asked = |decisions| {
+        let mut booking = Booking { state: State::Requested, ..examples::full() };
+        (booking.life.appointment, booking.life.decisions) = (None, decisions);
+        booking
+    };
+    let (before, again) = (asked(1), asked(2));
+    let [first, agreed] = [again.wanted[0], again.wanted[1]];
+    let mut confirmed = asked(2);
+    (confirmed.life.appointment, confirmed.state) = (Some(agreed), State::Confirmed);
+    let new = "new".to_owned();
+    let both = |window| Some(order::moved(Some(window), Some(&new)));
+    // Where the ticket stands, what our last order said, what this one says, and what is changed by it.
+    let table: [(&str, &Booking, &Booking, Option<Value>); 8] = [
+        ("rejected", &before, &again, both(first)),
+        ("resolved", &before, &again, both(first)),
+        ("open", &before, &again, both(first)),
+        ("new", &before, &again, Some(order::moved(Some(first), None))),
+        ("rejected", &again, &again, None),
+        ("open", &again, &again, None),
+        // What the school agreed to is what the vendor has confirmed.
+        ("open", &before, &confirmed, Some(order::moved(Some(agreed), None))),
+        ("rejected", &before, &confirmed, both(agreed)),
+    ];
+    for (status, last, next, expected) in table {
+        let ticket = with(hit(NUMBER, &key()), "Status", status);
+        let start = [ok(ticket.clone()), file("booking-x.1.json"), attachment(last)];
+        let window = next.life.appointment.unwrap_or(first);
+        let is_set = expected.as_ref().is_some_and(|change| change["Status"] == "new");
+        let time = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let timed = with(with(ticket, "Starts", time(window.start)), "Due", time(window.end));
+        let changed = if is_set { with(timed, "Status", "new") } else { timed };
+        let rest = [ok(json!(["changed"])), ok(changed), commented()];
+        let skipped = if expected.is_some() { 0 } else { 2 };
+        let vendor = Vendor::new(&[&start[..], &rest[skipped..]].concat()).await;
+        let outcome = send(&vendor.config, &order_of(next, Operation::Update), &link(), now()).await;
+        assert_eq!(outcome, done(NUMBER), "{status} {expected:?}");
+        assert_eq!(expected.as_ref().map(|_| vendor.sent(3)), expected, "{status}");
+        assert_eq!(vendor.asked().len(), 6 - skipped, "{status}");
+    }
+    // A status that the queue does not have.
+    let ticket = with(hit(NUMBER, &key()), "Status", "rejected");
+    let start = [ok(ticket.clone()), file("booking-x.1.json"), attachment(&before)];
+    let time = |at: DateTime<Utc>| at.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let timed = with(with(ticket, "Starts", time(first.start)), "Due", time(first.end));
+    let vendor = Vendor::new(&[&start[..], &[ok(json!(["no such status"])), ok(timed)]].concat()).await;
+    let outcome = send(&vendor.config, &order_of(&again, Operation::Update), &link(), now()).await;
+    assert!(detail!(outcome, Rejected).contains("the status `asked` (no such status)"));
 }
 
 #[tokio::test]
@@ -578,6 +629,7 @@ fn a_config_is_checked_with_its_files() {
         ("queue", json!("A'V"), "queue: found \"A'V\""),
         ("key_field", json!("BW}"), "key_field: found \"BW}\""),
         ("room_field", json!("BW.Key"), "room_field: found the key_field"),
+        ("asked", json!("open"), "asked: found \"open\""),
         ("confirmed", json!([]), "confirmed: found an empty list"),
         ("refused", json!(["open"]), "refused: found \"open\""),
         ("max_server_time", json!("2 h"), "max_server_time: expected"),
