@@ -13,6 +13,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -205,15 +206,22 @@ service = "sfu-1"
 NO_CALL = "[probe.call]\nenabled = false\n[probe.voice]\nenabled = false\n"
 
 
+def certify(folder, name, days):
+    """A certificate for this machine, and its key."""
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", str(days), "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                    "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True)
+    return certificate, key
+
+
 @contextlib.contextmanager
 def box_with_everything():
     """A box that looks at as much as it can in a test."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bellwether-test-"))
-    certificate, key, secret, lessons = (folder / name for name in ("ca.pem", "key.pem", "secret", "r301.ics"))
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
-                    "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-addext",
-                    "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", certificate],
-                   check=True, capture_output=True)
+    secret, lessons = folder / "secret", folder / "r301.ics"
+    certificate, key = certify(folder, "page", 30)
     secret.write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
     secret.chmod(0o600)
     lessons.write_text("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//test//EN\r\nBEGIN:VEVENT\r\nUID:1\r\n"
@@ -417,7 +425,8 @@ def test_a_refused_config_is_told_and_kept_back_while_somebody_works_on_the_room
         found = fires(alertmanager, "BellwetherConfigReloadFailed", "r301")[0]
         labels = {"school": "Test School", "building": "b3", "name": "Room r301", "severity": "warning"}
         assert labels.items() <= found["labels"].items(), found
-        assert "Room r301" in found["annotations"]["summary"] and "新配置未被接受" in found["annotations"]["summary_zh"]
+        said = found["annotations"]
+        assert "Room r301" in said["summary"] and "新配置未被接受" in said["summary_zh"], said
         wait_for("a message", lambda: told.of("BellwetherConfigReloadFailed", "r301", "firing"))
         # Somebody comes, and goes.
         bookings(box, "open", "routine", "please look at the room")
@@ -447,6 +456,51 @@ def test_a_fault_is_told_until_it_is_over():
         reload(box, site("r301", NO_CALL + "[metrics.cpu_utilization]\nlimit = false\ncritical_limit = false\n"))
         clears(alertmanager, "BellwetherIncidentOpen", "r301")
         box.stop()
+
+
+def test_a_channel_is_told_that_fails_its_self_test():
+    # A server that never answers.
+    with socket.create_server(("127.0.0.1", 0)) as silent, tempfile.TemporaryDirectory(prefix="bellwether-test-") as folder:
+        token = pathlib.Path(folder, "token")
+        token.write_text("1-14-abcdef\n")
+        token.chmod(0o600)
+        tickets = f"""
+[channel.tickets]
+kind = "rt"
+url = "http://127.0.0.1:{silent.getsockname()[1]}"
+token_file = "{token}"
+queue = "AV-Vendor"
+key_field = "BW.Key"
+room_field = "BW.Room"
+timeout = "2 s"
+"""
+        with Daemon(BINARY, site("r301", NO_CALL + tickets)) as box, watched(box) as (alertmanager, _):
+            found = fires(alertmanager, "BellwetherChannelSelftestFailed", "r301")
+            assert [one["labels"]["channel"] for one in found] == ["tickets"], found
+            reload(box, site("r301", NO_CALL))
+            clears(alertmanager, "BellwetherChannelSelftestFailed", "r301")
+            box.stop()
+
+
+def test_a_certificate_is_told_until_it_is_renewed():
+    with tempfile.TemporaryDirectory(prefix="bellwether-test-") as name:
+        folder = pathlib.Path(name)
+        (old, old_key), (new, new_key) = certify(folder, "old", 2), certify(folder, "new", 90)
+        trusted = folder / "trusted.pem"
+        trusted.write_text(old.read_text() + new.read_text())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(old, old_key)
+        page = serve(Far, context)
+        looks = f'[probe.portal]\nkind = "page"\nurl = "https://127.0.0.1:{page.server_port}/"\nca_file = "{trusted}"\n'
+        with Daemon(BINARY, site("r301", NO_CALL + looks + 'schedule = "* * * * *"\ntimeout = "10 s"\n')) as box, \
+                watched(box) as (alertmanager, told):
+            found = fires(alertmanager, "BellwetherCertificateExpires")
+            assert [(one["labels"]["probe"], one["labels"]["severity"]) for one in found] == [("portal", "critical")], found
+            wait_for("a message", lambda: told.of("BellwetherCertificateExpires", None, "firing"))
+            context.load_cert_chain(new, new_key)
+            clears(alertmanager, "BellwetherCertificateExpires")
+            box.stop()
+        page.shutdown()
 
 
 def test_a_room_away_is_told_by_its_name_and_a_building_away_once():
