@@ -4,19 +4,17 @@
     alertmanager.py BELLWETHER
 """
 
-import contextlib
 import json
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import urllib.error
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from daemon import Daemon, run_tests, wait_for  # noqa: E402
+from watchers import Alertmanager  # noqa: E402
 
 BINARY = sys.argv[1]
 # A silence is set at once; after a failure, or a start, with the next minute.
@@ -35,51 +33,6 @@ enabled = false
 [probe.voice]
 enabled = false
 """
-
-
-class Alertmanager:
-    """Debian's, with a folder and a port of its own."""
-
-    def __init__(self):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bellwether-alertmanager-"))
-        (self.folder / "config.yml").write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process = None
-
-    def start(self):
-        self.process = subprocess.Popen(
-            ["prometheus-alertmanager", f"--config.file={self.folder}/config.yml", f"--storage.path={self.folder}/data",
-             f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for("Alertmanager", self.is_ready)
-
-    def is_ready(self):
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            return urllib.request.urlopen(f"{self.url}/-/ready", timeout=5).status == 200
-
-    def ask(self, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/api/v2/{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
-
-    def silences(self, state="active"):
-        return [silence for silence in self.ask("silences") if silence["status"]["state"] == state]
-
-    def stop(self):
-        if self.process:
-            self.process.terminate()
-            self.process.wait()
-            self.process = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-        shutil.rmtree(self.folder)
 
 
 def daemon_beside(alertmanager, folder=None):
