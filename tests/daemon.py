@@ -32,9 +32,16 @@ class Daemon:
         self.owned = folder is None
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="bellwether-test-"))
         self.config = self.folder / "bellwether.toml"
-        self.config.write_text('[web]\nlisten = "127.0.0.1:0"\n' + config)
+        self.configure(config)
         self.state = self.folder / "state"
         self.lines = []
+
+    def configure(self, config):
+        """Writes the config. The machine's own disk and memory are judged only if it names them: a full disk would join
+        any booking."""
+        off = [f"[metrics.{metric}]\nlimit = false\ncritical_limit = false\n"
+               for metric in ("disk_utilization", "memory_utilization") if metric not in config]
+        self.config.write_text('[web]\nlisten = "127.0.0.1:0"\n' + config + "\n" + "".join(off))
 
     def command(self, *arguments):
         return [self.binary, "--config", self.config, "--state", self.state, *arguments]

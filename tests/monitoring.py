@@ -236,6 +236,7 @@ def box_with_everything():
 ical = ["{lessons}"]
 [probe.call]
 duration = "3 s"
+schedule = "* * * * *"
 [[probe.box.process]]
 name = "bellwether"
 [probe.portal]
@@ -259,6 +260,8 @@ secret_file = "{secret}"
             wait_for("the first inspection", lambda: all(
                 daemon.metric(f'bellwether_probe_runs_total{{probe="{probe}"}}')
                 for probe in ("box", "call", "portal", "versions", "media-server")), 60)
+            # A box that is too busy to measure shows no loss, and calls again in a minute.
+            wait_for("a call that says what it lost", lambda: "\nbellwether_media_loss_ratio{" in daemon.get("/metrics"), 400)
             yield daemon
             daemon.stop()
     finally:
@@ -410,7 +413,7 @@ def inhibited(alertmanager, alert, room):
 
 
 def reload(box, config):
-    box.config.write_text('[web]\nlisten = "127.0.0.1:0"\n' + config)
+    box.configure(config)
     box.process.send_signal(signal.SIGHUP)
 
 
