@@ -23,6 +23,14 @@ def wait_for(what, condition, seconds=30.0, pause=0.02):
     raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
 
 
+def on_any_machine(config):
+    """The config, by which the machine's own disk and memory are judged only if it names them: a full disk would join any
+    booking."""
+    off = [f"[metrics.{metric}]\nlimit = false\ncritical_limit = false\n"
+           for metric in ("disk_utilization", "memory_utilization") if metric not in config]
+    return config + "\n" + "".join(off)
+
+
 class Daemon:
     """A daemon with its own config and state; `with` starts it and makes sure that it is gone after."""
 
@@ -37,11 +45,7 @@ class Daemon:
         self.lines = []
 
     def configure(self, config):
-        """Writes the config. The machine's own disk and memory are judged only if it names them: a full disk would join
-        any booking."""
-        off = [f"[metrics.{metric}]\nlimit = false\ncritical_limit = false\n"
-               for metric in ("disk_utilization", "memory_utilization") if metric not in config]
-        self.config.write_text('[web]\nlisten = "127.0.0.1:0"\n' + config + "\n" + "".join(off))
+        self.config.write_text(on_any_machine('[web]\nlisten = "127.0.0.1:0"\n' + config))
 
     def command(self, *arguments):
         return [self.binary, "--config", self.config, "--state", self.state, *arguments]

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 
+from daemon import on_any_machine
 from vendors.table import VENDORS, vendor
 
 HERE = pathlib.Path(__file__).parent
@@ -44,13 +45,6 @@ enabled = false
 enabled = false
 [channel.folder]
 enabled = false
-# The machine's own disk and memory may be full, which would join the booking.
-[metrics.disk_utilization]
-limit = false
-critical_limit = false
-[metrics.memory_utilization]
-limit = false
-critical_limit = false
 [metrics.cpu_utilization]
 limit = {{ enter = -1.0, clear = -2.0, bad = 1, of = 1, recover = 1 }}
 critical_limit = false
@@ -66,7 +60,7 @@ class Round:
         self.binary, self.shim, self.number, self.torn = binary, shim, number, torn
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bellwether-once-"))
         self.room = f"{place.NAME}-{number}-{'torn' if torn else 'whole'}"
-        (self.folder / "bellwether.toml").write_text(SITE.format(room=self.room) + place.config("vendor"))
+        (self.folder / "bellwether.toml").write_text(on_any_machine(SITE.format(room=self.room) + place.config("vendor")))
         self.record = self.folder / "record"
         self.daemon = None
 
