@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 use super::{Daemon, vendor::Found};
 use crate::Clock;
 
-/// How long nothing is tried after it failed.
-const REST: TimeDelta = TimeDelta::minutes(1);
+/// How long nothing is tried after it failed: less than from one beat to the next, so that each tries.
+const REST: TimeDelta = TimeDelta::seconds(30);
 
 /// The silences that should be there, by booking, and where.
 pub(super) type Kept = (Config, BTreeMap<String, DateTime<Utc>>);
