@@ -53,6 +53,8 @@ pub(crate) struct Session {
     /// Whether the volume of the loudspeaker, the microphone, the reference follows that of the loudest of
     /// its streams, so that a stream's own must not be set.
     flat: [bool; 3],
+    /// Whether the microphone, the reference is the monitor of a loudspeaker.
+    monitors: [bool; 2],
 }
 
 impl Session {
@@ -97,8 +99,10 @@ impl Session {
         };
         let flat = |source: &SourceInfo| source.flags.contains(SourceFlags::FLAT_VOLUME);
         let flat = [sink.flags.contains(SinkFlags::FLAT_VOLUME), flat(source), reference.is_some_and(flat)];
+        let monitor = |source: &SourceInfo| source.monitor_of_sink_index.is_some();
+        let monitors = [monitor(source), reference.is_some_and(monitor)];
         let reference = reference.map(|source| source.index);
-        Ok(Self { sink: sink.index, source: source.index, reference, flat, devices, wire })
+        Ok(Self { sink: sink.index, source: source.index, reference, flat, monitors, devices, wire })
     }
 
     /// What was found.

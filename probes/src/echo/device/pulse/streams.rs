@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use pulseaudio::protocol::{Command, LatencyParams, PlaybackLatency, RecordLatency, TagStructRead};
+use pulseaudio::protocol::{Command, LatencyParams, PlaybackLatency, RecordLatency, SourceOutputInfo, TagStructRead};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
@@ -322,8 +322,11 @@ impl Streams {
         let of = |channel: u32| LatencyParams { channel, now: UNIX_EPOCH };
         let mut commands = Vec::new();
         commands.extend(self.player.iter().map(|player| Command::GetPlaybackLatency(of(player.channel))));
-        let recorders = self.recorders.iter().flatten();
-        commands.extend(recorders.map(|recorder| Command::GetRecordLatency(of(recorder.channel))));
+        for (recorder, is_monitor) in self.recorders.iter().zip(self.session.monitors) {
+            let Some(recorder) = recorder else { continue };
+            commands.push(Command::GetRecordLatency(of(recorder.channel)));
+            commands.extend(is_monitor.then_some(Command::GetSourceOutputInfo(recorder.stream)));
+        }
         let mut request = self.session.wire.send(&commands).await?;
         let mut next = || {
             let this = request;
@@ -344,7 +347,12 @@ impl Streams {
             }
             self.answer(WHAT, next()).await?;
             let reply: RecordLatency = self.session.wire.reply()?;
-            *recorded = self.recorded(place, &reply);
+            let mut withheld = 0.0;
+            if self.session.monitors[place] {
+                self.answer(WHAT, next()).await?;
+                withheld = withheld_samples(&reply, &self.session.wire.reply()?);
+            }
+            *recorded = self.recorded(place, &reply).map(|(at, samples)| (at, samples + withheld));
         }
         let Some((at, microphone)) = recorded[MICROPHONE] else { return Ok(()) };
         // All to the instant of the microphone's.
@@ -392,6 +400,13 @@ impl Streams {
         };
         in_time(what, answer).await
     }
+}
+
+/// What the server keeps from the recorder of a monitor, since it may still be taken back, in samples. It does not
+/// tell of it as late but among what is buffered, beside what waits to be sent.
+fn withheld_samples(latency: &RecordLatency, info: &SourceOutputInfo) -> f64 {
+    let waits = (latency.write_offset - latency.read_offset) as f64 / 2.0;
+    (samples(info.buffer_latency) - waits).max(0.0)
 }
 
 fn gone(name: &str) -> Failure {
