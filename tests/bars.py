@@ -2,7 +2,7 @@
 """The figures that bellwether promises, measured: exactness of the call, its share of conclusive runs on
 a busy box, and what the daemon costs beside the exporters that Debian ships.
 
-    bars.py BELLWETHER [calls|cost]
+    bars.py BELLWETHER [calls|cost|footprint]
 
 Prints a table and ends with 1 if a bar is not reached. Real time is measured here and asserted nowhere
 else; how late the box itself was stands beside each figure.
@@ -24,13 +24,15 @@ import time
 import urllib.request
 
 from daemon import Daemon, wait_for
-from proc import children, cpu, status
+from proc import children, cpu, memory, status, tree
 from promised import bar, end
 
 BINARY = pathlib.Path(sys.argv[1]).resolve()
 # What all figures of calls are of, whatever the default.
 LENGTH = 'duration = "8 s"\n'
 IDLE, RUNS = 60, 20
+# Seconds until a footprint has settled, and over which it is taken.
+SETTLES, WATCHED = 30, 120
 NO_VOICE = "[probe.voice]\nenabled = false\n"
 
 
@@ -216,13 +218,83 @@ def cost():
     peer("prometheus-blackbox-exporter", "--config.file=/etc/prometheus/blackbox.yml", port=19115)
 
 
+# the footprint of what is installed, beside what else watches a box
+
+
+@contextlib.contextmanager
+def started(command, ready):
+    """A program and all that it starts, once it is ready."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               start_new_session=True)
+    try:
+        wait_for(command[0], ready)
+        yield process.pid
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers(url):
+    with contextlib.suppress(OSError):
+        return urllib.request.urlopen(url, timeout=5).read()
+
+
+def connects(port):
+    with contextlib.suppress(OSError):
+        return not socket.create_connection(("127.0.0.1", port), 1).close()
+
+
+def footprint_of(name, pid, url=None):
+    """One line of the table: two minutes with one scrape every 15 s, of all processes."""
+    time.sleep(SETTLES)
+    whole = lambda: sum(cpu(one) + cpu(one, of_children=True) for one in tree(pid))
+    begin, at = whole(), time.monotonic()
+    while time.monotonic() < at + WATCHED:
+        if url:
+            answers(url)
+        time.sleep(15)
+    share = (whole() - begin) / (time.monotonic() - at)
+    sizes = [memory(one) for one in tree(pid)]
+    resident, proportional = (sum(size) for size in zip(*sizes))
+    print(f"{name:28} {resident:9.1f} {proportional:9.1f} {share:9.3%} {len(sizes):10}", flush=True)
+
+
+def footprint():
+    print(f"{'':28} {'resident':>9} {'PSS, MiB':>9} {'CPU':>9} {'processes':>10}")
+    with Daemon(BINARY) as daemon:
+        # The call of the start is over.
+        wait_for("the first call", lambda: daemon.metric('bellwether_probe_runs_total{probe="call"}'), 90, 1)
+        footprint_of("bellwether", daemon.process.pid, daemon.url + "/metrics")
+        daemon.stop()
+    for name, *arguments, port in [
+        ("prometheus-node-exporter", "--web.listen-address=127.0.0.1:19100", 19100),
+        ("prometheus-blackbox-exporter", "--config.file=/etc/prometheus/blackbox.yml", "--web.listen-address=127.0.0.1:19115", 19115),
+    ]:
+        url = f"http://127.0.0.1:{port}/metrics"
+        with started([name, *arguments], lambda: answers(url)) as pid:
+            footprint_of(name, pid, url)
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder, "agent.conf")
+        config.write_text(f"Server=127.0.0.1\nListenIP=127.0.0.1\nListenPort=19050\nLogType=console\nPidFile={folder}/pid\n"
+                          f"ControlSocket={folder}/agent.sock\n")
+        with started(["zabbix_agent2", "-f", "-c", str(config)], lambda: connects(19050)) as pid:
+            footprint_of("zabbix-agent2", pid)
+    url = "http://127.0.0.1:19999/api/v1/allmetrics?format=prometheus"
+    with started(["netdata", "-D", "-i", "127.0.0.1", "-p", "19999"], lambda: answers(url)) as pid:
+        footprint_of("netdata", pid, url)
+
+
 def main():
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
     version = subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout.strip()
     print(f"{version}, {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} × {model}, Linux {platform.release()}")
     parts = sys.argv[2:] or ["cost", "calls"]
     for part in parts:
-        {"calls": calls, "cost": cost}[part]()
+        {"calls": calls, "cost": cost, "footprint": footprint}[part]()
     end()
 
 
