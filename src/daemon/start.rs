@@ -161,10 +161,9 @@ impl<C: Clock> Daemon<C> {
             }
         };
         let listen = known.config.web.listen;
-        let server = web::Server::start(&known.config.web, snapshots_seen, clock.clone())
+        let server = web::Server::start(&known.config.web, &known.config.access, snapshots_seen, clock.clone())
             .await
             .map_err(|source| StartError::Listen { address: listen, source })?;
-        tracing::info!("listening on http://{}", server.address());
         sound::say_what_is_off(&known.config);
 
         let (cancel, cancelled) = watch::channel(false);
@@ -232,8 +231,8 @@ impl<C: Clock> Daemon<C> {
     }
 
     pub(super) fn status_line(&self) -> String {
-        let address = self.web.as_ref().map(|web| web.address().to_string()).unwrap_or_default();
-        format!("{} probes, http://{address}/metrics", self.known.plan.slots.len())
+        let url = self.web.as_ref().map(web::Server::url).unwrap_or_default();
+        format!("{} probes, {url}/metrics", self.known.plan.slots.len())
     }
 }
 
