@@ -1,13 +1,6 @@
 //! Who may come in, and how: what a web config file and the files that it names say together.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    net::SocketAddr,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use axum::http::{HeaderName, HeaderValue};
 use rustls::ServerConfig;
@@ -125,11 +118,8 @@ pub(super) fn read(path: &Path) -> Reading {
         let colon = if slip.line.is_some() { ":" } else { ": " };
         format!("{}{colon}{slip}", path.display())
     };
-    let access = if slips.is_empty() {
-        Ok(Access { digest, ..access })
-    } else {
-        Err(slips.into_iter().map(place).collect())
-    };
+    let access =
+        if slips.is_empty() { Ok(Access { digest, ..access }) } else { Err(slips.into_iter().map(place).collect()) };
     Reading { digest, access }
 }
 
@@ -137,11 +127,7 @@ fn text(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::other("found bytes that are not UTF-8, expected a text in UTF-8"))
 }
 
-fn from_text(
-    text: &str,
-    path: &Path,
-    take: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>,
-) -> (Access, Vec<Slip>) {
+fn from_text(text: &str, path: &Path, take: &mut dyn FnMut(&Path) -> io::Result<Vec<u8>>) -> (Access, Vec<Slip>) {
     let (file, mut slips) = file::parse(text, path.parent().unwrap_or(Path::new("")));
     let mut source = |source: &Source| match source {
         Source::Inline(text) => Ok(text.clone().into_bytes()),

@@ -68,7 +68,7 @@ fn file(root: &Node, folder: &Path, slips: &mut Vec<Slip>) -> File {
     let root = Keys::read(root, "", Some(&known), slips);
     let mut file = File::default();
     if let Some(node) = root.get("tls_server_config") {
-        file.tls = tls::read(node, folder, slips);
+        file.tls = tls::read(node, root.line("tls_server_config"), folder, slips);
     }
     if let Some(node) = root.get("http_server_config") {
         let keys = Keys::read(node, "http_server_config", Some(&["http2", "headers"]), slips);
@@ -91,8 +91,7 @@ fn headers(node: &Node, slips: &mut Vec<Slip>) -> Vec<(HeaderName, HeaderValue)>
         match (HeaderName::try_from(name), HeaderValue::from_str(value)) {
             (Ok(name), Ok(value)) if fits => headers.push((name, value)),
             _ => {
-                let expected =
-                    if allowed.is_empty() { "a line of ASCII".to_owned() } else { allowed.join(" or ") };
+                let expected = if allowed.is_empty() { "a line of ASCII".to_owned() } else { allowed.join(" or ") };
                 let message = format!("found {}, expected {expected}", shown(value));
                 slips.push(Slip::new(Some(line), keys.path_of(name), message));
             }
@@ -104,7 +103,8 @@ fn headers(node: &Node, slips: &mut Vec<Slip>) -> Vec<(HeaderName, HeaderValue)>
 fn users(node: &Node, slips: &mut Vec<Slip>) -> BTreeMap<String, Hash> {
     let keys = Keys::read(node, "basic_auth_users", None, slips);
     let mut users = BTreeMap::new();
-    for (name, node) in &keys.entries {
+    for (name, entry) in &keys.entries {
+        let node = &entry.node;
         let path = keys.path_of(name);
         if name.is_empty() || name.len() > LONGEST_USER || name.contains(|c: char| c == ':' || c.is_control()) {
             let message = format!("found another name, expected up to {LONGEST_USER} bytes without colon");

@@ -64,7 +64,12 @@ struct Inner {
 
 impl Guard {
     /// `access` is in force at `address` until `file`, from which it is, changes.
-    pub(super) fn new(file: Option<PathBuf>, access: Arc<Access>, address: SocketAddr, clock: Clock) -> std::io::Result<Self> {
+    pub(super) fn new(
+        file: Option<PathBuf>,
+        access: Arc<Access>,
+        address: SocketAddr,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
         let now = clock();
         let inner = Inner {
             file,
@@ -128,19 +133,25 @@ impl Guard {
         };
         if let Some(file) = file {
             let guard = Arc::clone(self);
-            let look = spawn_blocking(move || guard.found(&file, access::read(&file)));
+            let look = spawn_blocking(move || {
+                let before = *guard.changes.borrow();
+                let reading = access::read(&file);
+                guard.found(&file, reading, before);
+            });
             // One that takes longer ends later, and there is no other meanwhile.
             let _slow = timeout(LONGEST_LOOK, look).await;
         }
         Arc::clone(&self.state().access)
     }
 
-    /// Takes what a look has found, unless it is bad or asks for less than before.
-    fn found(&self, file: &Path, Reading { digest, access }: Reading) {
+    /// Takes what a look has found, unless it is bad or asks for less than before. A reload may have come between:
+    /// `before` counts the changes when the look began.
+    fn found(&self, file: &Path, Reading { digest, access }: Reading, before: u64) {
         let mut state = self.state();
         state.is_looking = false;
         state.looked_at = Instant::now();
-        if state.found == digest || state.file.as_deref() != Some(file) {
+        let is_late = *self.changes.borrow() != before || state.file.as_deref() != Some(file);
+        if is_late || state.found == digest {
             return;
         }
         state.found = digest;
@@ -186,14 +197,19 @@ impl Guard {
 }
 
 impl Inner {
-    /// Says what a person should know, once.
     fn warn(&mut self) {
-        let mut warnings = self.access.warnings.clone();
-        warnings.extend(self.access.exposure(self.address, self.file.as_deref()));
-        for warning in warnings.iter().filter(|warning| !self.warned.contains(warning)) {
+        for warning in self.news() {
             tracing::warn!("{warning}");
         }
-        self.warned = warnings;
+    }
+
+    /// What a person should know, and was not told last.
+    fn news(&mut self) -> Vec<String> {
+        let mut warnings = self.access.warnings.clone();
+        warnings.extend(self.access.exposure(self.address, self.file.as_deref()));
+        let told = std::mem::replace(&mut self.warned, warnings.clone());
+        warnings.retain(|warning| !told.contains(warning));
+        warnings
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct At<T> {
 /// The keys of a section.
 pub(super) struct Keys<'a> {
     path: &'static str,
-    pub(super) entries: BTreeMap<&'a str, &'a Node>,
+    pub(super) entries: BTreeMap<&'a str, &'a Entry>,
 }
 
 impl<'a> Keys<'a> {
@@ -73,7 +73,7 @@ impl<'a> Keys<'a> {
                 let message = format!("found a second time, expected once: it stands on line {} already", first.line);
                 slips.push(Slip::new(Some(entry.line), path, message));
             } else {
-                keys.entries.insert(&entry.key, &entry.node);
+                keys.entries.insert(&entry.key, entry);
             }
         }
         keys
@@ -86,7 +86,7 @@ impl<'a> Keys<'a> {
 
     /// The value of a key that says something.
     pub(super) fn get(&self, name: &str) -> Option<&'a Node> {
-        self.entries.get(name).copied().filter(|node| node.value != Value::Null)
+        self.entries.get(name).map(|entry| &entry.node).filter(|node| node.value != Value::Null)
     }
 
     /// Whether a key is there, be it with a value that is none.
@@ -94,8 +94,9 @@ impl<'a> Keys<'a> {
         self.get(name).is_some_and(|node| !matches!(&node.value, Value::Scalar { text, .. } if text.is_empty()))
     }
 
+    /// The line of a key, counted from 1.
     pub(super) fn line(&self, name: &str) -> Option<usize> {
-        self.entries.get(name).map(|node| node.line)
+        self.entries.get(name).map(|entry| entry.line)
     }
 
     /// A single value; an empty one counts as none.

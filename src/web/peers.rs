@@ -71,12 +71,13 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// Told when it has to go.
     pub(super) leave: Notify,
-    now: Mutex<(Phase, Instant)>,
+    /// What it is doing, and since when.
+    phase: Mutex<(Phase, Instant)>,
 }
 
 impl Connection {
     fn new(peer: Peer, now: Instant) -> Self {
-        Self { peer, leave: Notify::new(), now: Mutex::new((Phase::Handshake, now)) }
+        Self { peer, leave: Notify::new(), phase: Mutex::new((Phase::Handshake, now)) }
     }
 
     /// When it is over, if nothing happens until then.
@@ -86,39 +87,39 @@ impl Connection {
     }
 
     /// TLS is made, or there is none.
-    pub(super) fn is_open(&self) {
-        self.enter(&[Phase::Handshake], Phase::Head);
+    pub(super) fn is_open(&self, now: Instant) {
+        self.enter(now, &[Phase::Handshake], Phase::Head);
     }
 
     /// Bytes came.
-    pub(super) fn has_read(&self) {
-        self.enter(&[Phase::Idle], Phase::Head);
+    pub(super) fn has_read(&self, now: Instant) {
+        self.enter(now, &[Phase::Idle], Phase::Head);
     }
 
     /// A request is there.
-    pub(super) fn asks(&self) {
-        self.enter(&[Phase::Head, Phase::Idle, Phase::Answer], Phase::Asking);
+    pub(super) fn asks(&self, now: Instant) {
+        self.enter(now, &[Phase::Head, Phase::Idle, Phase::Answer], Phase::Asking);
     }
 
     /// The answer is there.
-    pub(super) fn is_answered(&self) {
-        self.enter(&[Phase::Asking], Phase::Answer);
+    pub(super) fn is_answered(&self, now: Instant) {
+        self.enter(now, &[Phase::Asking], Phase::Answer);
     }
 
     /// All that was to be sent is sent.
-    pub(super) fn has_sent(&self) {
-        self.enter(&[Phase::Answer], Phase::Idle);
+    pub(super) fn has_sent(&self, now: Instant) {
+        self.enter(now, &[Phase::Answer], Phase::Idle);
     }
 
-    fn enter(&self, from: &[Phase], to: Phase) {
-        let mut now = self.phase();
-        if from.contains(&now.0) {
-            *now = (to, Instant::now());
+    fn enter(&self, now: Instant, from: &[Phase], to: Phase) {
+        let mut phase = self.phase();
+        if from.contains(&phase.0) {
+            *phase = (to, now);
         }
     }
 
     fn phase(&self) -> MutexGuard<'_, (Phase, Instant)> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,13 +130,13 @@ pub(super) struct Connections(Mutex<Vec<Arc<Connection>>>);
 impl Connections {
     /// Takes a new one in. If there are too many, one of the address that has the most goes for it: of those the most
     /// dispensable, and of them the oldest. `None` if none can go.
-    pub(super) fn enter(&self, peer: Peer) -> Option<Arc<Connection>> {
+    pub(super) fn enter(&self, peer: Peer, now: Instant) -> Option<Arc<Connection>> {
         let mut all = self.all();
         if all.len() >= MOST_CONNECTIONS {
             let victim = victim(&all, peer)?;
             all.swap_remove(victim).leave.notify_one();
         }
-        let new = Arc::new(Connection::new(peer, Instant::now()));
+        let new = Arc::new(Connection::new(peer, now));
         all.push(Arc::clone(&new));
         Some(new)
     }
@@ -178,16 +179,12 @@ fn victim(all: &[Arc<Connection>], new: Peer) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{advance, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 
     fn peer(last: u8) -> Peer {
         Peer::of([192, 0, 2, last].into())
-    }
-
-    async fn is_told(connection: &Connection) -> bool {
-        timeout(Duration::ZERO, connection.leave.notified()).await.is_ok()
     }
 
     #[test]
@@ -199,75 +196,75 @@ mod tests {
         assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn each_phase_has_a_deadline_of_its_own() {
-        let connection = Connection::new(peer(1), Instant::now());
-        let left = || connection.deadline() - Instant::now();
-        assert_eq!(left(), LONGEST_HANDSHAKE);
-        connection.has_read();
-        assert_eq!(left(), LONGEST_HANDSHAKE, "bytes of the handshake do not prolong it");
-        connection.is_open();
-        advance(Duration::from_secs(3)).await;
-        connection.has_read();
-        assert_eq!(left(), Duration::from_secs(7), "nor do those of a head");
-        connection.asks();
-        assert_eq!(left(), LONGEST_ASKING);
-        connection.has_sent();
-        assert_eq!(left(), LONGEST_ASKING, "there was nothing to send yet");
-        connection.is_answered();
-        advance(Duration::from_secs(3)).await;
-        connection.has_read();
-        assert_eq!(left(), LONGEST_ANSWER - Duration::from_secs(3));
-        connection.has_sent();
-        assert_eq!(left(), LONGEST_IDLE);
-        advance(Duration::from_secs(100)).await;
-        connection.has_read();
-        assert_eq!(left(), LONGEST_HEAD);
+    #[test]
+    fn each_phase_has_a_deadline_of_its_own() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let connection = Connection::new(peer(1), start);
+        let lasts = |from: u64| connection.deadline() - at(from);
+        assert_eq!(lasts(0), LONGEST_HANDSHAKE);
+        connection.has_read(at(1));
+        assert_eq!(lasts(0), LONGEST_HANDSHAKE, "bytes of the handshake do not prolong it");
+        connection.is_open(at(2));
+        connection.has_read(at(5));
+        assert_eq!(lasts(2), LONGEST_HEAD, "nor do those of a head");
+        connection.asks(at(6));
+        connection.has_sent(at(7));
+        assert_eq!(lasts(6), LONGEST_ASKING, "there was nothing to send yet");
+        connection.is_answered(at(8));
+        connection.has_read(at(9));
+        assert_eq!(lasts(8), LONGEST_ANSWER);
+        connection.has_sent(at(10));
+        assert_eq!(lasts(10), LONGEST_IDLE);
+        connection.has_read(at(100));
+        assert_eq!(lasts(100), LONGEST_HEAD);
+        connection.asks(at(101));
+        assert_eq!(lasts(101), LONGEST_ASKING);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn when_there_are_too_many_one_goes_of_the_address_that_has_the_most() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
         let connections = Connections::default();
-        let scraper = connections.enter(peer(1)).expect("a place");
-        scraper.is_open();
-        advance(Duration::from_secs(1)).await;
-        let mut slow: Vec<_> = (1..MOST_CONNECTIONS).map(|_| connections.enter(peer(2)).expect("a place")).collect();
-        slow[0].is_open();
-        slow[0].asks();
-        slow[1].is_open();
-        advance(Duration::from_secs(1)).await;
-        let new = connections.enter(peer(3)).expect("a place");
-        let told = futures_told(&slow).await;
-        assert_eq!(told, [2], "the oldest that did nothing yet, of the address that has the most");
-        assert!(!is_told(&scraper).await && !is_told(&new).await);
+        let scraper = connections.enter(peer(1), at(0)).expect("a place");
+        let mut slow: Vec<_> =
+            (1..MOST_CONNECTIONS).map(|_| connections.enter(peer(2), at(1)).expect("a place")).collect();
+        slow[0].is_open(at(1));
+        slow[0].asks(at(1));
+        slow[1].is_open(at(1));
+        let new = connections.enter(peer(3), at(2)).expect("a place");
+        assert_eq!(told(&slow).await, [2], "the oldest that did nothing yet, of the address that has the most");
+        assert_eq!(told(&[scraper, new]).await, [0; 0]);
         assert_eq!(connections.all().len(), MOST_CONNECTIONS);
 
         connections.clear();
         slow.remove(2);
-        assert_eq!(futures_told(&slow).await.len(), slow.len() - 1, "all but the one that asks");
-        assert!(!is_told(&slow[0]).await);
+        assert_eq!(told(&slow).await.len(), slow.len() - 1, "all but the one that asks");
         connections.leave(&slow[0]);
         assert!(connections.all().is_empty());
     }
 
-    async fn futures_told(connections: &[Arc<Connection>]) -> Vec<usize> {
+    /// Places of those that have to go; each is told once.
+    async fn told(connections: &[Arc<Connection>]) -> Vec<usize> {
         let mut told = Vec::new();
         for (place, connection) in connections.iter().enumerate() {
-            if is_told(connection).await {
+            if timeout(Duration::ZERO, connection.leave.notified()).await.is_ok() {
                 told.push(place);
             }
         }
         told
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn those_that_are_asking_do_not_go() {
+    #[test]
+    fn those_that_are_asking_do_not_go() {
+        let now = Instant::now();
         let connections = Connections::default();
         for _ in 0..MOST_CONNECTIONS {
-            let connection = connections.enter(peer(1)).expect("a place");
-            connection.is_open();
-            connection.asks();
+            let connection = connections.enter(peer(1), now).expect("a place");
+            connection.is_open(now);
+            connection.asks(now);
         }
-        assert!(connections.enter(peer(2)).is_none());
+        assert!(connections.enter(peer(2), now).is_none());
     }
 }

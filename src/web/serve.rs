@@ -21,7 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{sleep, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -65,7 +65,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, from)) => match shared.connections.enter(Peer::of(from.ip())) {
+            Ok((stream, from)) => match shared.connections.enter(Peer::of(from.ip()), Instant::now()) {
                 Some(connection) => {
                     tasks.spawn(attend(stream, connection, Arc::clone(&shared)));
                 }
@@ -141,15 +141,15 @@ async fn requests(
     shared: &Shared,
     mut changes: watch::Receiver<u64>,
 ) -> io::Result<()> {
-    connection.is_open();
+    connection.is_open(Instant::now());
     let service = TowerToHyperService::new(shared.router.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
-        connection.asks();
+        connection.asks(Instant::now());
         request.extensions_mut().insert(connection.peer);
         let answer = hyper::service::Service::call(&service, request);
         async move {
             let answer = answer.await;
-            connection.is_answered();
+            connection.is_answered(Instant::now());
             answer
         }
     });
@@ -184,7 +184,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, into);
         if into.filled().len() > before {
-            self.connection.has_read();
+            self.connection.has_read(Instant::now());
         }
         read
     }
@@ -198,7 +198,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.connection.has_sent();
+            self.connection.has_sent(Instant::now());
         }
         flushed
     }
@@ -219,3 +219,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,11 +77,7 @@ fn path(pem: &Pem) -> String {
 }
 
 /// The certificates of a text; at least one.
-fn certificates(
-    pem: &Pem,
-    read: &mut ReadPem<'_>,
-    slips: &mut Vec<Slip>,
-) -> Option<Vec<CertificateDer<'static>>> {
+fn certificates(pem: &Pem, read: &mut ReadPem<'_>, slips: &mut Vec<Slip>) -> Option<Vec<CertificateDer<'static>>> {
     let mut wrong = |message: String| {
         slips.push(Slip::new(Some(pem.line), path(pem), message));
         None

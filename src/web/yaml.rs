@@ -183,12 +183,12 @@ mod tests {
         for (text, tree) in [
             ("", "-@1"),
             ("# nothing\n", "-@1"),
-            ("---\n...\n", "-@1"),
+            ("---\n...\n", "-@2"),
             ("\u{feff}a: b\n", "{a@1: b@1}@1"),
             ("a:\n  b: 'yes'\n  c: yes\nd: ~\n", "{a@1: {b@2: \"yes\"@2 c@3: yes@3}@2 d@4: -@4}@1"),
             ("a: [x, \"y\", null]\n", "{a@1: [x@1 \"y\"@1 -@1]@1}@1"),
             ("a:\n- x\n- y: 1\n", "{a@1: [x@2 {y@3: 1@3}@3]@2}@1"),
-            ("a: |\n  one\n  two\nb: 2\n", "{a@1: \"one\\ntwo\\n\"@1 b@4: 2@4}@1"),
+            ("a: |\n  one\n  two\nb: 2\n", "{a@1: \"one\\ntwo\\n\"@2 b@4: 2@4}@1"),
             ("a: !!str 5\n", "{a@1: \"5\"@1}@1"),
             ("1: $2y$10$x\n", "{1@1: $2y$10$x@1}@1"),
             ("a: &x b\n", "{a@1: b@1}@1"),
@@ -199,20 +199,23 @@ mod tests {
 
     #[test]
     fn what_is_no_such_document_is_refused_at_its_line() {
-        let deep = format!("a: {}", "[".repeat(100_000));
+        let deep = |depth: usize| format!("a: {}{}", "[".repeat(depth), "]".repeat(depth));
+        let (deep, deepest) = (deep(20), deep(100_000));
         for (text, line, found) in [
             ("a: b\n c: d\n", 2, "found no YAML"),
-            ("a: 'b\n", 2, "found no YAML"),
+            ("a: 'b\n", 1, "found no YAML"),
             ("a: b\n---\na: c\n", 2, "a second document"),
             ("a: &x b\nc: *x\n", 2, "an alias"),
             ("a: b\nc: !!binary aGk=\n", 2, "a tag"),
             ("[a]: b\n", 1, "a list as a key"),
-            ("? \n: b\n", 1, "nothing as a key"),
+            ("? \n: b\n", 2, "nothing as a key"),
             (&deep, 1, "nested more than 8 deep"),
+            (&deepest, 1, "recursion limit"),
         ] {
             let broken = parse(text).unwrap_err();
-            assert_eq!(broken.line, line, "{text:.20?}: {broken:?}");
-            assert!(broken.message.contains(found), "{text:.20?}: {broken:?}");
+            let text: String = text.chars().take(20).collect();
+            assert_eq!(broken.line, line, "{text:?}: {broken:?}");
+            assert!(broken.message.contains(found), "{text:?}: {broken:?}");
         }
     }
 }

@@ -68,7 +68,7 @@ impl fmt::Debug for Pem {
     }
 }
 
-pub(super) fn read(node: &Node, folder: &Path, slips: &mut Vec<Slip>) -> Option<Tls> {
+pub(super) fn read(node: &Node, line: Option<usize>, folder: &Path, slips: &mut Vec<Slip>) -> Option<Tls> {
     const PATH: &str = "tls_server_config";
     let known = [
         "cert",
@@ -96,7 +96,7 @@ pub(super) fn read(node: &Node, folder: &Path, slips: &mut Vec<Slip>) -> Option<
     {
         if found.is_none() && !keys.says(name) {
             let message = format!("found no {name}, expected {what} in PEM");
-            slips.push(Slip::new(Some(node.line), PATH, message));
+            slips.push(Slip::new(line, PATH, message));
         }
     }
     let versions = versions(&keys, slips);
@@ -132,9 +132,7 @@ fn pem(keys: &Keys<'_>, [file, inline]: [&'static str; 2], folder: &Path, slips:
         slips.push(Slip::new(Some(said.line), keys.path_of(inline), message));
     }
     let named = named.map(|at| Pem { key: file, line: at.line, source: Source::File(folder.join(at.value)) });
-    named.or_else(|| {
-        said.map(|at| Pem { key: inline, line: at.line, source: Source::Inline(at.value.to_owned()) })
-    })
+    named.or_else(|| said.map(|at| Pem { key: inline, line: at.line, source: Source::Inline(at.value.to_owned()) }))
 }
 
 fn versions(keys: &Keys<'_>, slips: &mut Vec<Slip>) -> Vec<&'static SupportedProtocolVersion> {
