@@ -9,8 +9,9 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-/// Connections at once. A new one takes the place of one that waits.
-pub(super) const MOST_CONNECTIONS: usize = 64;
+/// Connections at once. A new one takes the place of one that waits: the more there are, the longer has each to say what
+/// it wants while many come.
+pub(super) const MOST_CONNECTIONS: usize = 256;
 
 /// How long a handshake of TLS may take.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(10);
