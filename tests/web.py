@@ -403,6 +403,34 @@ def test_scrapes_go_on_while_two_hundred_clients_hang():
             daemon.stop()
 
 
+def test_who_does_not_say_what_it_wants_is_sent_away_and_who_scrapes_is_kept():
+    with Safe() as daemon:
+        began, took = time.monotonic(), {}
+        kept = daemon.connect()
+
+        def lasts(name, way):
+            with contextlib.suppress(OSError), socket.create_connection(daemon.address, 5) as stream:
+                way(stream)
+            took[name] = time.monotonic() - began
+
+        ways = Hanging(daemon, 0)
+        threads = [threading.Thread(target=lasts, args=(way.__name__, way), daemon=True)
+                   for way in (ways.silent, ways.half_a_handshake, ways.endless_head)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            kept.request("GET", "/-/ready", headers=daemon.basic())
+            stream, answer = kept.sock, kept.getresponse()
+            assert (answer.status, answer.read()) == (200, b"bellwether is ready\n")
+            assert kept.sock is stream, "the connection was not kept"
+            assert time.monotonic() - began < 40, f"only {took} were sent away"
+            time.sleep(5)
+        kept.close()
+        print("        sent away after " + ", ".join(f"{seconds:.1f} s: {name}" for name, seconds in took.items()))
+        assert min(took.values()) > 8, took
+        daemon.stop()
+
+
 def test_who_guesses_passwords_slows_down_nobody_whose_password_is_known():
     with Safe() as daemon:
         report("scrapes", scrapes(daemon))
