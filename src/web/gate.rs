@@ -188,6 +188,12 @@ mod tests {
         HeaderValue::try_from(format!("Basic {text}")).expect("a header")
     }
 
+    /// A verdict for which nothing is waited.
+    async fn soon(verdict: impl Future<Output = Verdict>) -> Verdict {
+        let soon = std::time::Duration::from_secs(5);
+        tokio::time::timeout(soon, verdict).await.expect("a verdict at once")
+    }
+
     fn peer(last: u8) -> Peer {
         Peer::of([192, 0, 2, last].into())
     }
@@ -204,6 +210,8 @@ mod tests {
             ("bob", "one:two", Verdict::Refused),
             ("bob", "", Verdict::Admitted),
             ("carol", "", Verdict::Refused),
+            ("carol", "one:two", Verdict::Refused),
+            ("carol", "pässword", Verdict::Refused),
             ("", "", Verdict::Refused),
             ("müller", "pässword", Verdict::Admitted),
         ] {
@@ -263,11 +271,11 @@ mod tests {
         for index in 0..4 {
             assert!(poll(index).await.is_err());
         }
-        assert_eq!(gate.admit(&users, Some(&right), peer(0)).await, Verdict::Busy, "four of this address wait");
+        assert_eq!(soon(gate.admit(&users, Some(&right), peer(0))).await, Verdict::Busy, "four of this address wait");
         for index in 4..32 {
             assert!(poll(index).await.is_err());
         }
-        assert_eq!(gate.admit(&users, Some(&right), peer(200)).await, Verdict::Busy, "32 wait in all");
+        assert_eq!(soon(gate.admit(&users, Some(&right), peer(200))).await, Verdict::Busy, "32 wait in all");
         drop(waiting);
         drop(turn);
         assert_eq!(gate.admit(&users, Some(&right), peer(0)).await, Verdict::Admitted, "their places are free again");
