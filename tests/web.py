@@ -211,6 +211,8 @@ def test_nothing_is_reached_without_the_password_and_nothing_can_be_written():
 
 def test_a_broken_file_keeps_the_last_good_one_and_is_said_once():
     with Safe() as daemon:
+        check = subprocess.run(["promtool", "check", "metrics"], input=daemon.get("/metrics"), capture_output=True, text=True)
+        assert check.returncode == 0 and not check.stderr and not check.stdout, check.stdout + check.stderr
         assert daemon.metric(TAKEN) == 1
         taken_at = daemon.metric("bellwether_web_config_last_reload_success_timestamp_seconds")
         before, good = daemon.serial(), daemon.web.read_text()
