@@ -1,9 +1,6 @@
 //! Where a call goes, as it is configured.
 
-use std::{
-    fmt,
-    path::PathBuf,
-};
+use std::{fmt, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
