@@ -374,6 +374,7 @@ impl<C: Clock> Daemon<C> {
         self.hours.read(&self.known.config, &self.state, true, now);
         self.settling = true;
         self.orders_due.notify_one();
+        self.listen_again().await;
         Ok(())
     }
 
