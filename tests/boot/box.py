@@ -58,8 +58,8 @@ class Box:
         return self.metric(f'bellwether_probe_runs_total{{probe="{probe}"}}') or 0
 
     def wait_for_run(self, probe, seconds=30.0):
-        before = self.runs(probe)
-        wait_for(f"a run of {probe}", lambda: self.runs(probe) > before, seconds, 0.1)
+        """Waits until a probe has run since the daemon started."""
+        wait_for(f"a run of {probe}", lambda: self.runs(probe) >= 1, seconds, 0.1)
 
     # the service
 
@@ -109,7 +109,7 @@ class Box:
         self.run("rm -f /run/said; systemctl daemon-reload; systemctl start as-the-service || true")
         code = int(self.property("ExecMainStatus", "as-the-service"))
         said = self.run("cat /run/said; rm -f /run/said /run/systemd/system/as-the-service.service; "
-                        "systemctl reset-failed as-the-service || true; systemctl daemon-reload").stdout
+                        "systemctl reset-failed as-the-service 2>/dev/null || true; systemctl daemon-reload").stdout
         return code, said
 
     # what it says
@@ -143,10 +143,10 @@ class Box:
         return self.run(f"bellwether --state {STATE} {arguments}", check=check)
 
     def bookings(self):
-        return json.loads(self.bellwether("bookings list --json").stdout)
+        return json.loads(self.bellwether("bookings list --json 2>/dev/null").stdout)
 
     def why(self, metric):
-        found, = json.loads(self.bellwether(f"why {metric} --json").stdout)["series"]
+        found, = json.loads(self.bellwether(f"why {metric} --json 2>/dev/null").stdout)["series"]
         return found
 
     def ledger(self, query, path=f"{STATE}/bellwether.db"):

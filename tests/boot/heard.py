@@ -3,7 +3,7 @@
 import json
 
 import guide
-from box import NO_CALL
+from box import NO_CALL, UNIT
 from session import SOCKET, USER, Room, Session
 from daemon import wait_for
 from servers import SPEAKER, PipeWire, PulseAudio
@@ -45,8 +45,10 @@ def heard(box):
     raise AssertionError(f"no echo in {ATTEMPTS} looks: this box is too busy")
 
 
-def check_without_a_session_it_says_what_would_help(box, _):
-    box.configure(NO_CALL + FREE + probe(PipeWire.ear))
+def check_what_the_service_does_not_see_and_hear_it_says(box, _):
+    """Neither a session's sound, as there is none, nor what other users run."""
+    box.run("systemd-run -q --unit lesson --uid teacher sleep 600")
+    box.configure(NO_CALL + FREE + probe(PipeWire.ear) + '[occupied]\nprocesses = ["sleep"]\n')
     box.restart()
     mark = box.mark()
     box.wait_for_run("echo", 150)
@@ -54,8 +56,10 @@ def check_without_a_session_it_says_what_would_help(box, _):
     for word in ("no_server", SOCKET, "log in to the desktop", "group bellwether-audio"):
         assert word in line, line
     print(line.strip(), flush=True)
-    box.wait_for_run("box", 90)
-    # Nor where the folder does not let it in.
+    print(box.line(mark, "does not let us see whether the room is in use", "processes of other users are hidden").strip(), flush=True)
+    assert box.metric('bellwether_occupied_unseen{component="process",reason="not_permitted"}') == 1
+    assert box.get("/-/ready") and box.runs("box") >= 1
+    # Nor is there sound where the folder of the socket does not let it in.
     box.run("chown root: /run/bellwether-audio; chmod 700 /run/bellwether-audio")
     run, _ = look(box)
     assert run["failure"]["reason"] == "not_permitted" and "systemd-tmpfiles --create" in run["failure"]["detail"], run
@@ -63,9 +67,22 @@ def check_without_a_session_it_says_what_would_help(box, _):
     box.run("systemd-tmpfiles --create")
 
 
+def check_with_the_drop_in_it_sees_what_others_run(box, _):
+    box.run("install -D -m 644 /usr/share/doc/bellwether/examples/processes.conf "
+            f"/etc/systemd/system/{UNIT}.service.d/processes.conf\nsystemctl daemon-reload")
+    box.restart()
+    held = 'bellwether_probe_skipped_total{probe="echo",reason="occupied"}'
+    wait_for("the program to be seen", lambda: (box.metric(held) or 0) >= 1, 150, 0.5)
+    box.run(f"systemctl stop lesson; rm -r /etc/systemd/system/{UNIT}.service.d; systemctl daemon-reload")
+    box.configure(NO_CALL + FREE + probe(PipeWire.ear))
+    box.restart()
+
+
 def check_pipewire_of_a_session_is_heard_by_the_service(box, _):
     box.run(f"useradd --create-home {USER}")
-    box.run(next(block for block in guide.blocks("Sound") if "pipewire-pulse.conf.d" in block))
+    # Of the guide's block, what makes the two servers open a socket; both are installed here.
+    set_up, = (block for block in guide.blocks("Sound") if "pipewire-pulse.conf.d" in block)
+    box.run(set_up)
     with Session(box, PipeWire) as session, Room(session):
         print(f"{session.name}: {heard(box)}", flush=True)
         mark = box.mark()
@@ -80,10 +97,9 @@ def check_pipewire_of_a_session_is_heard_by_the_service(box, _):
 
 
 def check_pulseaudio_of_a_session_is_heard_by_the_service(box, _):
-    box.run(next(block for block in guide.blocks("Sound") if "pulse/default.pa.d" in block))
     box.configure(NO_CALL + FREE + probe(PulseAudio.ear))
     with Session(box, PulseAudio) as session, Room(session):
         print(f"{session.name}: {heard(box)}", flush=True)
-    box.run(f"loginctl disable-linger {USER}; loginctl terminate-user {USER} || true")
+    box.run(f"loginctl disable-linger {USER}; loginctl terminate-user {USER} || true; rm /usr/local/bin/room.py")
     box.configure(NO_CALL)
     box.restart()

@@ -24,7 +24,8 @@ print("answered")
 """
 # What no package of ours made: logs and caches of the package manager, of the journal and of who logged in.
 NOT_OURS = re.compile(r"/(var/log/(apt|dpkg|journal|alternatives|wtmp|lastlog|btmp)|var/lib/(apt|dpkg)(/|$)|var/cache/"
-                      r"|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|root/|run/|dev/|proc/|sys/)")
+                      r"|etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$|root/|run/|dev/|proc/|sys/"
+                      r"|var/tmp/systemd-private-[0-9a-f]+-systemd-)")
 
 
 def deb(folder):
@@ -256,7 +257,9 @@ def check_removal_keeps_the_state(box, _):
 
 def check_purged_no_file_is_left(box, _):
     box.run(box.purge)
-    box.run("systemctl daemon-reload; for user in teacher classroom; do userdel --remove $user 2>/dev/null || true; done")
+    # What the test itself has put there, and what the guide had the site write for its sound server.
+    box.run("systemctl daemon-reload; for user in teacher classroom; do pkill -KILL -u $user || true; sleep 0.5; userdel --remove $user; done; "
+            "rm -rf /var/lib/systemd/linger/* /etc/pulse/default.pa.d /etc/pipewire/pipewire-pulse.conf.d /etc/pipewire")
     left = sorted(path for path in box.files() - box.before if not NOT_OURS.match(path))
     assert not left, f"left: {left}"
     named = box.run("find / -xdev -iname '*bellwether*' -not -path '/proc/*' -not -path '/var/log/journal/*' "

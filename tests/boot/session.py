@@ -15,6 +15,8 @@ UNITS = {
     "PipeWire": "pipewire.socket pipewire.service wireplumber.service pipewire-pulse.socket pipewire-pulse.service",
     "PulseAudio": "pulseaudio.socket pulseaudio.service",
 }
+# What each calls itself.
+CALLED = {"PipeWire": "Server Name: PulseAudio (on PipeWire", "PulseAudio": "Server Name: pulseaudio\n"}
 
 
 class Session:
@@ -52,7 +54,7 @@ class Session:
         self.session("systemctl", "--user", "mask", "--runtime", "--now", *other.split())
         self.session("systemctl", "--user", "unmask", "--runtime", *UNITS[self.name].split())
         self.session("systemctl", "--user", "start", *UNITS[self.name].split())
-        wait_for(f"{self.name} to answer", lambda: self.name in self.session("pactl", "info", check=False), 30, 0.1)
+        wait_for(f"{self.name} to answer", lambda: CALLED[self.name] in self.session("pactl", "info", check=False), 30, 0.1)
         wait_for("the second socket", lambda: self.box.machine.path(SOCKET).is_socket(), 10, 0.1)
         self.like_hardware()
         self.make_devices()

@@ -35,7 +35,8 @@ pub(crate) async fn connect(server: Option<&Path>) -> Result<UnixStream, Failure
             Ok(Err(error)) => error,
             Err(_) => io::Error::from(io::ErrorKind::TimedOut),
         };
-        refused |= error.kind() == io::ErrorKind::PermissionDenied;
+        // Sessions are hidden from a service (ProtectHome=), which has none of its own.
+        refused |= error.kind() == io::ErrorKind::PermissionDenied && !place.starts_with("/run/user");
         tried.push(format!("{}: {error}", place.display()));
     }
     let tried = if tried.is_empty() { "no place for its socket is known".to_owned() } else { tried.join("; ") };
