@@ -48,8 +48,8 @@ def main():
             texts.setdefault(mark, text)
             marks.append(mark)
         lines.append(f"{' '.join(name)}: {package['license']}; {' '.join(sorted(set(marks))) or 'has no text'}")
-    print("bellwether contains these Rust packages, beside Rust's standard library (MIT OR Apache-2.0). Behind each stands\n"
-          "its licence, and under what mark its text is found below.\n")
+    print("bellwether contains these Rust packages, beside Rust's standard library (MIT OR Apache-2.0). Behind each\n"
+          "stands its licence, and under what mark its text is found below.\n")
     print("\n".join(lines))
     for mark, text in sorted(texts.items()):
         print(f"\n{'=' * 20} {mark} {'=' * 20}\n\n{text}")
