@@ -68,6 +68,8 @@ pub struct Config {
     pub template: Option<Arc<Template>>,
     /// The listener.
     pub web: crate::web::Config,
+    /// Who may come to it: what its own config file says.
+    pub access: Arc<crate::web::Access>,
 }
 
 /// One probe with what the daemon needs to run it.
@@ -91,7 +93,7 @@ pub struct ProbeEntry {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}{}", path.display(), remedy(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -101,6 +103,15 @@ pub enum ConfigError {
     /// The files have mistakes.
     #[error("{}", list(.0))]
     Mistakes(Vec<Located>),
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ": let the user that runs bellwether read it; `chgrp bellwether` and `chmod g+r` do for the service"
+        }
+        _ => "",
+    }
 }
 
 fn list(mistakes: &[Located]) -> String {
@@ -115,7 +126,7 @@ pub fn load(path: Option<&Path>, now: DateTime<Utc>) -> Result<Config, ConfigErr
 }
 
 /// The site's config file if none is named.
-const SITE_FILE: &str = "/etc/bellwether/bellwether.toml";
+pub(crate) const SITE_FILE: &str = "/etc/bellwether/bellwether.toml";
 
 fn read_sources(path: Option<&Path>) -> Result<Vec<Source>, ConfigError> {
     let main = path.unwrap_or(Path::new(SITE_FILE));

@@ -24,7 +24,7 @@ mod silence;
 mod start;
 mod vendor;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bellwether_agent::{
     Inspection, Memory, booking,
@@ -90,6 +90,14 @@ enum Event {
     Stop,
     /// systemd waits to hear from the loop.
     Watchdog,
+}
+
+/// Why a new config's address is not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}; `ss -ltnp` shows who has the port, and [web] listen names another address")]
+struct ListenError {
+    address: SocketAddr,
+    source: std::io::Error,
 }
 
 /// Runs until it is told to stop. `clock` gives the time of day, and `heart` has it looked at.
@@ -213,6 +221,7 @@ impl<C: Clock> Daemon<C> {
             Event::Beat => {
                 self.beat();
                 self.bookings_beat().await;
+                self.listen_again().await;
             }
             Event::Passed(pass) => self.passed(pass).await,
             Event::Settled(settled) => self.settled(settled).await,
@@ -351,8 +360,10 @@ impl<C: Clock> Daemon<C> {
 
     async fn take_config(&mut self, now: DateTime<Utc>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let new = config::load(self.config_path.as_deref(), now)?;
-        if new.web != self.known.config.web {
-            self.move_listener(&new.web).await?;
+        if new.web.listen != self.known.config.web.listen {
+            self.move_listener(&new).await?;
+        } else if let Some(web) = &self.web {
+            web.take(&new.web, &new.access);
         }
         self.known.plan.take(&new.probes, &new.rules, now);
         self.channels.send_replace(Arc::new(vendor::unchecked(new.channels(&self.state))));
@@ -360,29 +371,32 @@ impl<C: Clock> Daemon<C> {
         self.known.memory = adopt(&self.known.memory, &new.rules, &new.probes.keys().cloned().collect(), now);
         self.known.judge = judge::adopted(&self.known.judge, &new);
         self.known.config = new;
+        report::lacking(&self.known.config, self.config_path.as_deref());
         sound::say_what_is_off(&self.known.config);
         self.hours.read(&self.known.config, &self.state, true, now);
         self.settling = true;
         self.orders_due.notify_one();
+        self.listen_again().await;
         Ok(())
     }
 
     /// Listens elsewhere. The old listener goes only when the new one is there; but for another
     /// address of the same port, which cannot be had before.
-    async fn move_listener(&mut self, new: &web::Config) -> Result<(), StartError> {
-        let mut server = self.listen(new).await;
+    async fn move_listener(&mut self, new: &Config) -> Result<(), ListenError> {
+        let mut server = self.listen(&new.web, &new.access).await;
         let in_use = matches!(&server, Err(error) if error.kind() == std::io::ErrorKind::AddrInUse);
-        if let Some(old) = self.web.take_if(|old| in_use && old.address().port() == new.listen.port()) {
-            let back = web::Config { listen: old.address() };
+        if let Some(old) = self.web.take_if(|old| in_use && old.address().port() == new.web.listen.port()) {
+            let known = &self.known.config;
+            let (back, access) =
+                (web::Config { listen: old.address(), ..known.web.clone() }, Arc::clone(&known.access));
             // Its listener is closed at once; only a slow reader of the old page can take longer.
             let _slow = tokio::time::timeout(Duration::from_secs(1), old.stop()).await;
-            server = self.listen(new).await;
+            server = self.listen(&new.web, &new.access).await;
             if server.is_err() {
-                self.web = self.listen(&back).await.ok();
+                self.web = self.listen(&back, &access).await.ok();
             }
         }
-        let server = server.map_err(|source| StartError::Listen { address: new.listen, source })?;
-        tracing::info!("listening on http://{}", server.address());
+        let server = server.map_err(|source| ListenError { address: new.web.listen, source })?;
         if let Some(old) = self.web.replace(server) {
             // In the background: a slow reader of the old page must not hold the loop.
             tokio::spawn(old.stop());
@@ -390,8 +404,20 @@ impl<C: Clock> Daemon<C> {
         Ok(())
     }
 
-    async fn listen(&self, config: &web::Config) -> std::io::Result<web::Server> {
-        web::Server::start(config, self.snapshots.subscribe(), self.clock.clone()).await
+    /// Tries to have the address that was not to be had before, which was said then.
+    async fn listen_again(&mut self) {
+        if self.web.is_some() {
+            return;
+        }
+        let known = &self.known.config;
+        if let Ok(server) = self.listen(&known.web, &known.access).await {
+            self.web = Some(server);
+            systemd::ready(&self.status_line());
+        }
+    }
+
+    async fn listen(&self, config: &web::Config, access: &Arc<web::Access>) -> std::io::Result<web::Server> {
+        web::Server::start(config, access, self.snapshots.subscribe(), self.clock.clone()).await
     }
 
     async fn count_orders(&mut self) {

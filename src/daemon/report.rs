@@ -1,6 +1,6 @@
 //! What the loop tells people: log lines and the snapshot behind `/metrics`.
 
-use std::{collections::BTreeMap, error::Error};
+use std::{collections::BTreeMap, error::Error, io, net::SocketAddr, path::Path};
 
 use bellwether_agent::{
     Conclusion,
@@ -13,7 +13,10 @@ use bellwether_agent::{
 use bellwether_probes::{Family, ProbeRun};
 
 use super::Known;
-use crate::occupied::Seen;
+use crate::{
+    config::{Config, SITE_FILE},
+    occupied::Seen,
+};
 
 /// An error with all that caused it, in one line.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
@@ -25,6 +28,27 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Says what a booking would lack, and where it would be said.
+pub(super) fn lacking(config: &Config, file: Option<&Path>) {
+    let missing = config.site.missing();
+    if !missing.is_empty() {
+        let file = file.unwrap_or(Path::new(SITE_FILE)).display();
+        tracing::warn!(
+            missing = missing.join(", "),
+            "bookings are incomplete, and go nowhere but into folders: write what is missing into {file}, and reload"
+        );
+    }
+}
+
+/// Says why nothing is served, once: it is tried again until it is.
+pub(super) fn no_listener(address: SocketAddr, error: &io::Error) {
+    tracing::error!(
+        %error,
+        "cannot listen on {address}, and tries again each minute; `ss -ltnp` shows who has the port, and [web] listen \
+         names another address; inspections and bookings go on"
+    );
 }
 
 pub(super) fn run(run: &ProbeRun) {

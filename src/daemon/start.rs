@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -67,14 +66,6 @@ pub enum StartError {
     /// The ledger cannot be used.
     #[error("the ledger cannot be used")]
     Store(#[from] StoreError),
-    /// The address cannot be had.
-    #[error("cannot listen on {address}; is another bellwether running? [web] listen names another address")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
     /// Signals cannot be handled.
     #[error("cannot handle signals")]
     Signals(#[source] std::io::Error),
@@ -87,14 +78,13 @@ impl StartError {
     /// The exit code, as sysexits.h names them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 78,                         // EX_CONFIG
-            Self::StateFolder { .. } => 73,                // EX_CANTCREAT
-            Self::Listen { .. } => 69,                     // EX_UNAVAILABLE
-            Self::Store(StoreError::Damaged { .. }) => 65, // EX_DATAERR
-            Self::Store(StoreError::Newer { .. }) => 76,   // EX_PROTOCOL
-            Self::Store(StoreError::Locked { .. }) => 75,  // EX_TEMPFAIL
-            Self::Store(_) => 74,                          // EX_IOERR
-            Self::Signals(_) | Self::Heartbeat(_) => 71,   // EX_OSERR
+            Self::Config(_) => 78,                                                   // EX_CONFIG
+            Self::StateFolder { .. } | Self::Store(StoreError::Folder { .. }) => 73, // EX_CANTCREAT
+            Self::Store(StoreError::Damaged { .. }) => 65,                           // EX_DATAERR
+            Self::Store(StoreError::Newer { .. }) => 76,                             // EX_PROTOCOL
+            Self::Store(StoreError::Locked { .. }) => 75,                            // EX_TEMPFAIL
+            Self::Store(_) => 74,                                                    // EX_IOERR
+            Self::Signals(_) | Self::Heartbeat(_) => 71,                             // EX_OSERR
         }
     }
 }
@@ -161,10 +151,12 @@ impl<C: Clock> Daemon<C> {
             }
         };
         let listen = known.config.web.listen;
-        let server = web::Server::start(&known.config.web, snapshots_seen, clock.clone())
+        // A box whose results nobody can fetch is still better inspected than not.
+        let server = web::Server::start(&known.config.web, &known.config.access, snapshots_seen, clock.clone())
             .await
-            .map_err(|source| StartError::Listen { address: listen, source })?;
-        tracing::info!("listening on http://{}", server.address());
+            .inspect_err(|error| report::no_listener(listen, error))
+            .ok();
+        report::lacking(&known.config, options.config.as_deref());
         sound::say_what_is_off(&known.config);
 
         let (cancel, cancelled) = watch::channel(false);
@@ -201,7 +193,7 @@ impl<C: Clock> Daemon<C> {
             passes: passes_sender,
             random,
             snapshots,
-            web: Some(server),
+            web: server,
             _control: control,
             channels,
             orders_due,
@@ -232,8 +224,11 @@ impl<C: Clock> Daemon<C> {
     }
 
     pub(super) fn status_line(&self) -> String {
-        let address = self.web.as_ref().map(|web| web.address().to_string()).unwrap_or_default();
-        format!("{} probes, http://{address}/metrics", self.known.plan.slots.len())
+        let listens = match &self.web {
+            Some(web) => format!("{}/metrics", web.url()),
+            None => "not listening".to_owned(),
+        };
+        format!("{} probes, {listens}", self.known.plan.slots.len())
     }
 }
 

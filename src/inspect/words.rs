@@ -99,8 +99,8 @@ pub(super) fn advice(reason: Reason, detail: &str, language: Language) -> Option
             "通话占用的上限由 link_share 和 cpu_share 决定",
         ),
         Reason::NoServer => (
-            "log in at the box, or let the session's server open a socket for bellwether (see the README); `server` names it",
-            "请在本机登录，或让会话的声音服务为 bellwether 开放套接字（见 README），并用 server 指定",
+            "log in at the box, or let the session's server open a socket for bellwether (see OPERATING.md); `server` names it",
+            "请在本机登录，或让会话的声音服务为 bellwether 开放套接字（见 OPERATING.md），并用 server 指定",
         ),
         Reason::NoDevice => {
             ("check loudspeaker, microphone and reference", "请检查 loudspeaker、microphone 和 reference")

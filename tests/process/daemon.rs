@@ -196,7 +196,18 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        let mut daemon = Self::launch(command);
+        daemon.address = wait_for("the daemon to listen", SOON, || {
+            let status = daemon.child.try_wait().expect("our own child");
+            assert!(status.is_none(), "the daemon ended: {status:?}");
+            daemon.listens_on().last().cloned()
+        });
+        daemon
+    }
+
+    /// Starts it, and does not wait until it listens.
+    pub(crate) fn launch(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the daemon starts");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -206,13 +217,7 @@ impl Daemon {
                 written.lock().expect("no reader panics").push(line);
             }
         });
-        let mut daemon = Self { child, lines, reader: Some(reader), address: String::new() };
-        daemon.address = wait_for("the daemon to listen", SOON, || {
-            let status = daemon.child.try_wait().expect("our own child");
-            assert!(status.is_none(), "the daemon ended: {status:?}");
-            daemon.listens_on().last().cloned()
-        });
-        daemon
+        Self { child, lines, reader: Some(reader), address: String::new() }
     }
 
     /// Every address it has said it listens on, oldest first.

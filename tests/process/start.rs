@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    daemon::{Ended, Home, NO_CALL, SOON, wait_for},
+    daemon::{Daemon, Ended, Home, NEXT_RUN, NO_CALL, SOON, wait_for},
     http,
 };
 
@@ -123,14 +123,18 @@ fn a_bad_config_is_refused_with_every_mistake() {
 }
 
 #[test]
-fn a_port_in_use_is_refused() {
+fn a_port_in_use_is_said_once_and_holds_back_nothing_else() {
     let (home, mark) = marked();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     home.write_config(&format!("[web]\nlisten = \"{address}\"\n{}", marking(&mark)));
-    assert_refused(&home.fails_to_start(), 69, &address, &mark);
-    home.configure(&marking(&mark));
-    assert_starts(&home, &mark);
+    let daemon = Daemon::launch(home.command([]));
+    daemon.wait_for_line(&format!("cannot listen on {address}"), SOON);
+    wait_for("the mark of the probe", SOON, || mark.exists().then_some(()));
+    drop(taken);
+    daemon.wait_for_line(&format!("listening on http://{address}"), NEXT_RUN);
+    assert_eq!(daemon.logged("cannot listen"), 1, "{:?}", daemon.lines());
+    daemon.stop();
 }
 
 #[test]

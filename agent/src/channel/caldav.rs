@@ -45,7 +45,7 @@ mod words;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use bellwether_probes::{Mistake, Span, secret::guarded};
+use bellwether_probes::{Mistake, Span, secret::usable};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use data_encoding::{BASE32_NOPAD, BASE64};
@@ -115,7 +115,7 @@ impl Config {
         if self.user.is_empty() || self.user.contains(':') || self.user.chars().any(char::is_control) {
             mistakes.push(Mistake::new("user", "expected a name without colons, as the server knows it"));
         }
-        if let Err(message) = guarded(&self.password_file).and_then(|()| Password::read(&self.password_file)) {
+        if let Err(message) = usable(&self.password_file, Password::read) {
             mistakes.push(Mistake::new("password_file", message));
         }
         for (key, address) in [("organizer", &self.organizer), ("attendee", &self.attendee)] {

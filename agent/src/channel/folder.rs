@@ -107,7 +107,20 @@ fn write_order(root: &Path, order: &Order) -> Outcome {
         Ok(Written::OtherBytes) => Outcome::Rejected {
             detail: format!("{} already holds order {} with other bytes", folder.display(), order.op_seq),
         },
-        Err(error) => Outcome::not_delivered(format!("cannot write below {}: {error}", folder.display())),
+        Err(error) => {
+            let detail = format!("cannot write below {}: {error}{}", folder.display(), remedy(error.kind()));
+            Outcome::not_delivered(detail)
+        }
+    }
+}
+
+/// What a person can do about it.
+fn remedy(error: io::ErrorKind) -> &'static str {
+    match error {
+        io::ErrorKind::PermissionDenied => ": give it to the user that runs bellwether",
+        // The unit keeps all but its own folders from being written.
+        io::ErrorKind::ReadOnlyFilesystem => ": the service may write there with ReadWritePaths= in a drop-in",
+        _ => "",
     }
 }
 

@@ -45,7 +45,7 @@ use std::{path::PathBuf, time::Duration};
 
 use bellwether_probes::{
     Mistake, Span,
-    secret::{Secret, guarded},
+    secret::{Secret, usable},
 };
 use serde::{Deserialize, Serialize};
 
@@ -142,7 +142,7 @@ impl Config {
     /// Mistakes that the shape of the table does not show. Reads the files that it names.
     pub fn check(&self) -> Vec<Mistake> {
         let mut mistakes = self.endpoint().check();
-        if let Err(message) = guarded(&self.token_file).and_then(|()| Secret::read(&self.token_file)) {
+        if let Err(message) = usable(&self.token_file, Secret::read) {
             mistakes.push(Mistake::new("token_file", message));
         }
         let names = [("queue", &self.queue), ("key_field", &self.key_field), ("room_field", &self.room_field)];

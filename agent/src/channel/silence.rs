@@ -13,7 +13,7 @@ use std::{
 
 use bellwether_probes::{
     Mistake, Span,
-    secret::{Secret, guarded},
+    secret::{Secret, usable},
 };
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -97,7 +97,7 @@ impl Config {
             (Some(_), None) => mistakes.push(Mistake::new("user", "found no password_file beside it, expected both")),
             (None, Some(_)) => mistakes.push(Mistake::new("password_file", "found no user beside it, expected both")),
             (Some(_), Some(path)) => {
-                if let Err(message) = guarded(path).and_then(|()| Secret::read(path)) {
+                if let Err(message) = usable(path, Secret::read) {
                     mistakes.push(Mistake::new("password_file", message));
                 }
             }

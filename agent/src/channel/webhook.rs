@@ -23,7 +23,7 @@ mod secret;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use bellwether_probes::{Mistake, Span, secret::guarded};
+use bellwether_probes::{Mistake, Span, secret::usable};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -89,7 +89,7 @@ impl Config {
     /// Mistakes that the shape of the table does not show. Reads the files that it names.
     pub fn check(&self) -> Vec<Mistake> {
         let mut mistakes = self.endpoint().check();
-        if let Err(message) = guarded(&self.secret_file).and_then(|()| secrets(&self.secret_file)) {
+        if let Err(message) = usable(&self.secret_file, secrets) {
             mistakes.push(Mistake::new("secret_file", message));
         }
         mistakes

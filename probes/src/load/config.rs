@@ -13,7 +13,7 @@ use crate::{
     Metric, Mistake,
     dial::certificates,
     media::on_loopback,
-    secret::{Secret, guarded},
+    secret::{Secret, usable},
 };
 
 /// Most network cards that can be named.
@@ -212,10 +212,7 @@ impl Config {
         if !self.devices.is_empty() && !self.host && source == Source::Prometheus {
             mistake("devices", "found without host = true, which reads them".to_owned());
         }
-        if let Some(Err(message)) = self.admin_secret_file.as_deref().map(|file| {
-            guarded(file)?;
-            Secret::read(file)
-        }) {
+        if let Some(Err(message)) = self.admin_secret_file.as_deref().map(|file| usable(file, Secret::read)) {
             mistake("admin_secret_file", message);
         }
         if let Some(file) = &self.ca_file {

@@ -1,9 +1,6 @@
 //! Where a call goes, as it is configured.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::PathBuf};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -18,7 +15,7 @@ use super::{
 use crate::{
     Mistake,
     dial::certificates,
-    secret::{Secret, guarded},
+    secret::{Secret, usable},
 };
 
 /// What is at the other end.
@@ -195,7 +192,7 @@ impl Remote {
                 Err(message) => mistake(key, message),
             }
         }
-        if let Some(Err(message)) = self.token_file.as_deref().map(token_mistake) {
+        if let Some(Err(message)) = self.token_file.as_deref().map(|file| usable(file, Secret::read)) {
             mistake("token_file", message);
         }
         let turns = self.ice_urls().any(|address| address.transport == ice::Transport::TurnTls);
@@ -218,11 +215,6 @@ impl Remote {
     fn ice_urls(&self) -> impl Iterator<Item = ice::Address> {
         self.ice_servers.iter().flat_map(|server| &server.urls).filter_map(|url| ice::parse(url).ok())
     }
-}
-
-fn token_mistake(file: &Path) -> Result<(), String> {
-    guarded(file)?;
-    Secret::read(file).map(|_| ())
 }
 
 /// An address that can be spoken to. It is not shown where it may hold a password.

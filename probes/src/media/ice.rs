@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Failure, Mistake, Reason,
-    secret::{Secret, guarded},
+    secret::{Secret, usable},
 };
 
 /// Most servers, and most addresses of one.
@@ -119,7 +119,7 @@ pub(crate) fn check(servers: &[IceServers]) -> Vec<Mistake> {
             mistake("found a TURN server without username and credential_file, expected both".to_owned());
         }
         if let Some(file) = credential_file
-            && let Err(message) = guarded(file).and_then(|()| Secret::read(file))
+            && let Err(message) = usable(file, Secret::read)
         {
             mistake(format!("credential_file: {message}"));
         }

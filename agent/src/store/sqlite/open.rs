@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -204,6 +204,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     builder.mode(0o700).recursive(true).create(folder).map_err(refused)?;
     let path = folder.join(LOCK);
     let file = private().open(&path).map_err(refused)?;
+    hand_over(&file, folder);
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path }),
@@ -216,6 +217,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 fn keep_private(path: &Path) -> Result<(), StoreError> {
     let private = || -> io::Result<()> {
         let file = private().open(path)?;
+        hand_over(&file, folder(path));
         let mode = file.metadata()?.permissions().mode();
         if mode & 0o007 != 0 {
             file.set_permissions(Permissions::from_mode(mode & 0o770))?;
@@ -223,6 +225,15 @@ fn keep_private(path: &Path) -> Result<(), StoreError> {
         Ok(())
     };
     private().map_err(|source| StoreError::Folder { folder: folder(path).to_owned(), source })
+}
+
+/// What root makes here by a command by hand is the daemon's, as the folder is. SQLite does the same with its log.
+fn hand_over(file: &File, folder: &Path) {
+    let (Ok(file_is), Ok(folder_is)) = (file.metadata(), fs::metadata(folder)) else { return };
+    if file_is.uid() == 0 && folder_is.uid() != 0 {
+        // Only root can, and whoever else may write to it has no need to.
+        let _not_root = fchown(file, Some(folder_is.uid()), Some(folder_is.gid()));
+    }
 }
 
 /// Opens without reading, and makes what is not there.

@@ -19,8 +19,10 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Bytes of a cookie. PipeWire wants so many, whatever they are.
 const COOKIE: usize = 256;
 /// What would help.
-const REMEDY: &str = "somebody may have to log in to the desktop, or give us a socket of their sound server in \
-                      /run/bellwether-audio, or `server` of the probe must name the socket";
+const REMEDY: &str = "somebody may have to log in to the desktop, or, as a member of the group bellwether-audio, let their \
+                      sound server open a socket in /run/bellwether-audio, or `server` of the probe must name the socket";
+const REMEDY_IF_REFUSED: &str = "the folder of the socket must let in the user that runs bellwether; \
+                                 `systemd-tmpfiles --create` does that for /run/bellwether-audio";
 
 /// Connects to the server that `server` names, else to the first that takes a connection.
 pub(crate) async fn connect(server: Option<&Path>) -> Result<UnixStream, Failure> {
@@ -33,12 +35,13 @@ pub(crate) async fn connect(server: Option<&Path>) -> Result<UnixStream, Failure
             Ok(Err(error)) => error,
             Err(_) => io::Error::from(io::ErrorKind::TimedOut),
         };
-        refused |= error.kind() == io::ErrorKind::PermissionDenied;
+        // Sessions are hidden from a service (ProtectHome=), which has none of its own.
+        refused |= error.kind() == io::ErrorKind::PermissionDenied && !place.starts_with("/run/user");
         tried.push(format!("{}: {error}", place.display()));
     }
     let tried = if tried.is_empty() { "no place for its socket is known".to_owned() } else { tried.join("; ") };
-    let reason = if refused { Reason::NotPermitted } else { Reason::NoServer };
-    Err(Failure::new(reason, format!("no sound server: {tried}; {REMEDY}")))
+    let (reason, remedy) = if refused { (Reason::NotPermitted, REMEDY_IF_REFUSED) } else { (Reason::NoServer, REMEDY) };
+    Err(Failure::new(reason, format!("no sound server: {tried}; {remedy}")))
 }
 
 /// Where sockets of sound servers may be, the likeliest first. What a person has named is the only one.
