@@ -189,18 +189,23 @@ pub(super) async fn list(root: &Path, room: &str) -> Result<Vec<Listed>, String>
     .await
 }
 
-/// Whether files can be written there, and read again.
+/// Whether files can be written there, and read again. Leaves nothing behind: whoever asks may be another user than the
+/// daemon, whose folder it is to be.
 pub(super) async fn check(root: &Path) -> Vec<Finding> {
     let root = root.to_owned();
     let what = format!("{} takes files and gives them back", root.display());
     let tried = within(move || {
         let place = root.join(".check");
+        let is_there = root.exists();
         let tried = make_folder(&root).and_then(|()| {
             let mut staged = Staged::default();
             staged.write(place.clone(), "bellwether\n")?;
             staged.publish()?;
             let same = fs::read(&place)? == b"bellwether\n";
             fs::remove_file(&place)?;
+            if !is_there {
+                fs::remove_dir(&root)?;
+            }
             if same { Ok(()) } else { Err(io::Error::other("it gives back something else")) }
         });
         tried.map_err(|error| error.to_string())
@@ -485,6 +490,8 @@ mod tests {
         assert_eq!(list(root.path(), "j3-302").await, Ok(vec![]));
         assert_eq!(check(root.path()).await[0].wrong, None);
         assert!(check(Path::new("/proc/nowhere")).await[0].wrong.is_some());
+        assert_eq!(check(&root.path().join("bookings")).await[0].wrong, None);
+        assert!(!root.path().join("bookings").exists());
     }
 
     #[test]
