@@ -1,8 +1,10 @@
 """A machine with bellwether's package, and what a test asks of the two."""
 
 import json
+import pathlib
 import re
 import sqlite3
+import subprocess
 
 from daemon import on_any_machine, wait_for
 
@@ -29,6 +31,17 @@ FAULT = """[metrics.cpu_utilization]
 limit = { enter = -1.0, clear = -2.0, bad = 1, of = 1, recover = 1 }
 critical_limit = false
 """
+BUILD = pathlib.Path(__file__).parents[2] / "packaging" / "build"
+
+
+def packages(binary, folder):
+    """The package, and one of a version before it with the same program: folders `now` and `earlier`."""
+    for name, more in (("now", []), ("earlier", ["--version", "0.1.0~earlier"])):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for old in (folder / name).glob("*.deb"):
+            old.unlink()
+        subprocess.run([BUILD, "deb", "--binary", binary, "--out", folder / name, *more], check=True, stdout=subprocess.DEVNULL)
+    return folder
 
 
 class Box:
@@ -69,6 +82,18 @@ class Box:
     def pid(self):
         """The daemon; 0 if there is none. Never to be killed without looking: 0 would be whoever kills."""
         return int(self.property("MainPID") or 0)
+
+    def here(self):
+        """The number of the daemon's process here."""
+        pid = str(self.pid())
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            try:
+                numbers = re.search(r"^NSpid:(.*)", status.read_text(), re.M)[1].split()
+                if len(numbers) > 1 and numbers[-1] == pid and (status.parent / "root").samefile(self.machine.path("/")):
+                    return int(status.parent.name)
+            except OSError:
+                pass
+        raise AssertionError(f"there is no process {pid} in the machine")
 
     def kill(self, signal):
         pid = self.pid()
