@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 import sqlite3
 import subprocess
 
@@ -35,12 +36,19 @@ BUILD = pathlib.Path(__file__).parents[2] / "packaging" / "build"
 
 
 def packages(binary, folder):
-    """The package, and one of a version before it with the same program: folders `now` and `earlier`."""
-    for name, more in (("now", []), ("earlier", ["--version", "0.1.0~earlier"])):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for old in (folder / name).glob("*.deb"):
-            old.unlink()
-        subprocess.run([BUILD, "deb", "--binary", binary, "--out", folder / name, *more], check=True, stdout=subprocess.DEVNULL)
+    """The package, and the same as of a version before it: in the folders `now` and `earlier`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("now", "earlier"):
+        (folder / name).mkdir(parents=True)
+    subprocess.run([BUILD, "deb", "--binary", binary, "--out", folder / "now"], check=True, stdout=subprocess.DEVNULL)
+    made, = (folder / "now").glob("*.deb")
+    subprocess.run(["dpkg-deb", "--raw-extract", made, folder / "tree"], check=True)
+    control = folder / "tree" / "DEBIAN" / "control"
+    control.write_text(re.sub(r"(?m)^(Version: .*)$", r"\1~earlier", control.read_text()))
+    # Hardly packed: that takes longest by far.
+    subprocess.run(["dpkg-deb", "-Zxz", "-z0", "--root-owner-group", "--build", folder / "tree", folder / "earlier"], check=True,
+                   stdout=subprocess.DEVNULL)
+    shutil.rmtree(folder / "tree")
     return folder
 
 
