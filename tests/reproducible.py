@@ -16,10 +16,8 @@ from promised import bar, end
 MIB = 1024 * 1024
 
 
-def build(folder):
+def build(clone):
     """The packages, by name, and the program."""
-    clone = folder / "bellwether"
-    subprocess.run(["git", "clone", "--quiet", ".", clone], check=True)
     environment = {name: value for name, value in os.environ.items() if name != "CARGO_TARGET_DIR"}
     begin = time.monotonic()
     subprocess.run([clone / "packaging/build"], env=environment, stdout=subprocess.DEVNULL, check=True)
@@ -38,8 +36,10 @@ def main():
     revision = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
     print(f"{revision}, {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory(suffix="-by-another-name") as other:
-        first, program = build(pathlib.Path(one))
-        second, _ = build(pathlib.Path(other))
+        clones = [pathlib.Path(folder, "bellwether") for folder in (one, other)]
+        for clone in clones: # both now: somebody may commit while the first is built
+            subprocess.run(["git", "clone", "--quiet", ".", clone], check=True)
+        (first, program), (second, _) = map(build, clones)
         places = [place.encode() for place in (one, os.path.expanduser("~/.cargo"))]
         told = [place for place in places if place in program.read_bytes()]
         needs = glibc(program)
