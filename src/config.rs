@@ -68,6 +68,8 @@ pub struct Config {
     pub template: Option<Arc<Template>>,
     /// The listener.
     pub web: crate::web::Config,
+    /// Who may come to it: what its own config file says.
+    pub access: Arc<crate::web::Access>,
 }
 
 /// One probe with what the daemon needs to run it.

@@ -360,8 +360,11 @@ impl<C: Clock> Daemon<C> {
 
     async fn take_config(&mut self, now: DateTime<Utc>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let new = config::load(self.config_path.as_deref(), now)?;
-        if new.web != self.known.config.web {
-            self.move_listener(&new.web).await?;
+        match &self.web {
+            Some(web) if new.web.listen == self.known.config.web.listen => web.take(&new.web, &new.access),
+            // Not to be had before: that it is tried again, below, is no reason to refuse all else.
+            None if new.web.listen == self.known.config.web.listen => {}
+            _ => self.move_listener(&new).await?,
         }
         self.known.plan.take(&new.probes, &new.rules, now);
         self.channels.send_replace(Arc::new(vendor::unchecked(new.channels(&self.state))));
@@ -380,20 +383,21 @@ impl<C: Clock> Daemon<C> {
 
     /// Listens elsewhere. The old listener goes only when the new one is there; but for another
     /// address of the same port, which cannot be had before.
-    async fn move_listener(&mut self, new: &web::Config) -> Result<(), ListenError> {
-        let mut server = self.listen(new).await;
+    async fn move_listener(&mut self, new: &Config) -> Result<(), ListenError> {
+        let mut server = self.listen(&new.web, &new.access).await;
         let in_use = matches!(&server, Err(error) if error.kind() == std::io::ErrorKind::AddrInUse);
-        if let Some(old) = self.web.take_if(|old| in_use && old.address().port() == new.listen.port()) {
-            let back = web::Config { listen: old.address() };
+        if let Some(old) = self.web.take_if(|old| in_use && old.address().port() == new.web.listen.port()) {
+            let known = &self.known.config;
+            let (back, access) =
+                (web::Config { listen: old.address(), ..known.web.clone() }, Arc::clone(&known.access));
             // Its listener is closed at once; only a slow reader of the old page can take longer.
             let _slow = tokio::time::timeout(Duration::from_secs(1), old.stop()).await;
-            server = self.listen(new).await;
+            server = self.listen(&new.web, &new.access).await;
             if server.is_err() {
-                self.web = self.listen(&back).await.ok();
+                self.web = self.listen(&back, &access).await.ok();
             }
         }
-        let server = server.map_err(|source| ListenError { address: new.listen, source })?;
-        tracing::info!("listening on http://{}", server.address());
+        let server = server.map_err(|source| ListenError { address: new.web.listen, source })?;
         if let Some(old) = self.web.replace(server) {
             // In the background: a slow reader of the old page must not hold the loop.
             tokio::spawn(old.stop());
@@ -406,15 +410,14 @@ impl<C: Clock> Daemon<C> {
         if self.web.is_some() {
             return;
         }
-        if let Ok(server) = self.listen(&self.known.config.web).await {
-            tracing::info!("listening on http://{}", server.address());
+        if let Ok(server) = self.listen(&self.known.config.web, &self.known.config.access).await {
             self.web = Some(server);
             systemd::ready(&self.status_line());
         }
     }
 
-    async fn listen(&self, config: &web::Config) -> std::io::Result<web::Server> {
-        web::Server::start(config, self.snapshots.subscribe(), self.clock.clone()).await
+    async fn listen(&self, config: &web::Config, access: &Arc<web::Access>) -> std::io::Result<web::Server> {
+        web::Server::start(config, access, self.snapshots.subscribe(), self.clock.clone()).await
     }
 
     async fn count_orders(&mut self) {

@@ -1,12 +1,30 @@
 //! What listens: metrics and health, read-only. Pages are rendered from the newest snapshot and
 //! never measure anything.
+//!
+//! ```text
+//! connection → peers (is there room?) → serve (deadlines, TLS) → guard (who may?) → page
+//! web config file → yaml → file → access (what counts) → guard (what is in force)
+//! ```
 
-use std::{io, net::SocketAddr, sync::Arc};
+mod access;
+mod file;
+mod gate;
+mod guard;
+mod hash;
+mod keys;
+mod offer;
+mod peers;
+mod serve;
+mod tls;
+mod yaml;
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{
     Router,
     extract::State,
     http::{StatusCode, header},
+    middleware,
     response::{Html, IntoResponse},
     routing::get,
 };
@@ -14,6 +32,8 @@ use bellwether_agent::export::{self, Snapshot};
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
+pub use self::access::Access;
+use self::{guard::Guard, peers::Connections, serve::Shared};
 use crate::Clock;
 
 /// `[web]`.
@@ -23,6 +43,8 @@ pub struct Config {
     /// Address and port to listen on.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
+    /// The web config file of the Prometheus exporters: TLS and users.
+    pub config_file: Option<PathBuf>,
 }
 
 fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
@@ -33,50 +55,53 @@ fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAd
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9642)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9642)), config_file: None }
     }
 }
 
 /// A server that runs until it is stopped or dropped.
-#[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    guard: Arc<Guard>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 #[derive(Clone)]
-struct Shared<C> {
+struct Shown<C> {
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    guard: Arc<Guard>,
     clock: C,
 }
 
 impl Server {
-    /// Binds and serves. The error says which address could not be had.
+    /// Binds and serves, and says so. `access` is what `[web] config_file` says, if there is one.
+    ///
+    /// # Errors
+    /// The address cannot be had.
     pub async fn start<C: Clock>(
         config: &Config,
+        access: &Arc<Access>,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         clock: C,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
+        let guard = Guard::new(config.config_file.clone(), Arc::clone(access), address, Box::new(clock.clone()))?;
+        let guard = Arc::new(guard);
+        // Nothing is changed over TCP: there is no other method than GET and HEAD.
         let router = Router::new()
             .route("/", get(front))
             .route("/metrics", get(metrics::<C>))
             .route("/-/healthy", get(|| async { "bellwether is healthy\n" }))
             .route("/-/ready", get(|| async { "bellwether is ready\n" }))
-            .with_state(Shared { snapshots, clock });
-        let (stop, mut stopped) = watch::channel(false);
-        let task = tokio::spawn(async move {
-            let stopped = async move {
-                // An error means that the server was dropped: stop as well.
-                let _dropped = stopped.wait_for(|stop| *stop).await;
-            };
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-                tracing::error!(%error, "the web server ended");
-            }
-        });
-        Ok(Self { address, stop, task })
+            .with_state(Shown { snapshots, guard: Arc::clone(&guard), clock })
+            .layer(middleware::from_fn_with_state(Arc::clone(&guard), guard::check));
+        let (stop, stopped) = watch::channel(false);
+        guard.introduce();
+        let shared = Shared { router, guard: Arc::clone(&guard), connections: Connections::default(), stopped };
+        let task = tokio::spawn(serve::serve(listener, shared));
+        Ok(Self { address, guard, stop, task })
     }
 
     /// Where it listens.
@@ -84,7 +109,17 @@ impl Server {
         self.address
     }
 
-    /// Takes no further connection and waits for those that are open.
+    /// Where it listens, with `https` if it asks for TLS.
+    pub fn url(&self) -> String {
+        self.guard.url()
+    }
+
+    /// Puts in force what the config file says now.
+    pub fn take(&self, config: &Config, access: &Arc<Access>) {
+        self.guard.take(config.config_file.clone(), Arc::clone(access));
+    }
+
+    /// Takes no further connection and waits for those that are being answered.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         if let Err(error) = self.task.await {
@@ -93,9 +128,9 @@ impl Server {
     }
 }
 
-async fn metrics<C: Clock>(State(shared): State<Shared<C>>) -> impl IntoResponse {
-    let snapshot = shared.snapshots.borrow().clone();
-    let page = export::render(&snapshot, (shared.clock)());
+async fn metrics<C: Clock>(State(shown): State<Shown<C>>) -> impl IntoResponse {
+    let snapshot = shown.snapshots.borrow().clone();
+    let page = export::render(&snapshot, shown.guard.reload(), (shown.clock)());
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page)
 }
 

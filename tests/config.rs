@@ -120,6 +120,24 @@ fn mistakes_of_a_template_are_all_found_at_their_own_lines() {
 }
 
 #[test]
+fn mistakes_of_a_web_config_file_are_all_found_at_their_own_lines() {
+    let file = "tests/config/web/five-mistakes.yml";
+    let found = of_text(&format!("[web]\nconfig_file = {file:?}\n"));
+    let starts = [
+        "2: tls_server_config.cert_file: cannot read tests/config/web/nowhere.crt: No such file",
+        "3: tls_server_config.key_file: cannot read /nowhere/web.key: No such file",
+        "4: tls_server_config.client_auth_type: found \"RequireAnyClientCert\", which takes any certificate",
+        "5: tls_server_config.min_version: found \"TLS11\" (it is broken, and not offered), expected TLS12 or TLS13",
+        "6: tls_server_config.cipher_suites[1]: found \"TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA\", expected one of TLS_AES_",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for start in starts {
+        let start = format!("2: web.config_file: {file}:{start}");
+        assert!(found.iter().any(|found| found.starts_with(&start)), "{start}: {found:#?}");
+    }
+}
+
+#[test]
 fn what_a_booking_would_lack_is_said_of_a_good_config() {
     let lines = |text: &str| {
         let site = Source { name: "site".into(), text: text.to_owned() };

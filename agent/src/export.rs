@@ -215,7 +215,7 @@ pub struct Snapshot {
     pub room_use: Option<RoomUse>,
 }
 
-/// How the newest reading of the config ended.
+/// How the newest reading of the config, or of the web config file, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
     /// Whether the newest one was taken.
@@ -224,16 +224,26 @@ pub struct Reload {
     pub succeeded_at: DateTime<Utc>,
 }
 
-/// Writes the page, in the text format, as it stands at `now`.
-pub fn render(snapshot: &Snapshot, now: DateTime<Utc>) -> String {
+/// Writes the page, in the text format, as it stands at `now`. `web` is of the web config file, if there is one.
+pub fn render(snapshot: &Snapshot, web: Option<Reload>, now: DateTime<Utc>) -> String {
     let mut families = Families::default();
     about(&mut families, snapshot);
+    if let Some(reload) = web {
+        web_config(&mut families, reload);
+    }
     hours::write(&mut families, &snapshot.hours, now);
     runs(&mut families, snapshot);
     work(&mut families, snapshot, now);
     room_use::write(&mut families, snapshot.room_use.as_ref(), now);
     readings(&mut families, snapshot, now);
     families.text()
+}
+
+fn web_config(families: &mut Families, reload: Reload) {
+    let help = "Whether the web config file, as it was read last, was taken.";
+    families.gauge("bellwether_web_config_last_reload_successful", help, &[], f64::from(u8::from(reload.successful)));
+    let name = "bellwether_web_config_last_reload_success_timestamp_seconds";
+    families.gauge(name, "When a web config file was taken last.", &[], instant(reload.succeeded_at));
 }
 
 fn about(families: &mut Families, snapshot: &Snapshot) {

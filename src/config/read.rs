@@ -21,6 +21,7 @@ use super::{
     Config, ProbeEntry,
     source::{Places, Table, Value},
 };
+use crate::web::Access;
 
 /// Keys of a probe's table that are not the probe's own.
 #[derive(Debug, Deserialize)]
@@ -135,6 +136,7 @@ impl<'s> Reader<'_, 's> {
         let visit: Option<Visit> = self.section("visit");
         let policy: Option<Policy> = self.section("bookings");
         let web: Option<crate::web::Config> = self.section("web");
+        let access = self.access(web.as_ref());
         let before = self.places.count();
         let timetable: Option<Timetable> = self.section("timetable");
         let whole = self.places.count() == before;
@@ -176,6 +178,7 @@ impl<'s> Reader<'_, 's> {
             record,
             template,
             web: web?,
+            access,
         })
     }
 
@@ -189,6 +192,16 @@ impl<'s> Reader<'_, 's> {
                 None
             }
         }
+    }
+
+    /// What the web config file says, if there is one.
+    fn access(&mut self, web: Option<&crate::web::Config>) -> Arc<Access> {
+        let Some(path) = web.and_then(|web| web.config_file.as_deref()) else { return Arc::default() };
+        Access::read(path).map(Arc::new).unwrap_or_else(|found| {
+            let mistakes = found.into_iter().map(|message| Mistake::new("config_file", message)).collect();
+            self.mistakes("web", mistakes);
+            Arc::default()
+        })
     }
 
     fn mistakes(&mut self, path: &str, found: Vec<Mistake>) {

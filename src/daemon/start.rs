@@ -152,13 +152,10 @@ impl<C: Clock> Daemon<C> {
         };
         let listen = known.config.web.listen;
         // A box whose results nobody can fetch is still better inspected than not.
-        let server = web::Server::start(&known.config.web, snapshots_seen, clock.clone())
+        let server = web::Server::start(&known.config.web, &known.config.access, snapshots_seen, clock.clone())
             .await
             .inspect_err(|error| report::no_listener(listen, error))
             .ok();
-        if let Some(server) = &server {
-            tracing::info!("listening on http://{}", server.address());
-        }
         report::lacking(&known.config, options.config.as_deref());
         sound::say_what_is_off(&known.config);
 
@@ -228,7 +225,7 @@ impl<C: Clock> Daemon<C> {
 
     pub(super) fn status_line(&self) -> String {
         let listens = match &self.web {
-            Some(web) => format!("http://{}/metrics", web.address()),
+            Some(web) => format!("{}/metrics", web.url()),
             None => "not listening".to_owned(),
         };
         format!("{} probes, {listens}", self.known.plan.slots.len())
