@@ -1,8 +1,11 @@
 """A machine with bellwether's package, and what a test asks of the two."""
 
 import json
+import pathlib
 import re
+import shutil
 import sqlite3
+import subprocess
 
 from daemon import on_any_machine, wait_for
 
@@ -29,6 +32,24 @@ FAULT = """[metrics.cpu_utilization]
 limit = { enter = -1.0, clear = -2.0, bad = 1, of = 1, recover = 1 }
 critical_limit = false
 """
+BUILD = pathlib.Path(__file__).parents[2] / "packaging" / "build"
+
+
+def packages(binary, folder):
+    """The package, and the same as of a version before it: in the folders `now` and `earlier`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("now", "earlier"):
+        (folder / name).mkdir(parents=True)
+    subprocess.run([BUILD, "deb", "--binary", binary, "--out", folder / "now"], check=True, stdout=subprocess.DEVNULL)
+    made, = (folder / "now").glob("*.deb")
+    subprocess.run(["dpkg-deb", "--raw-extract", made, folder / "tree"], check=True)
+    control = folder / "tree" / "DEBIAN" / "control"
+    control.write_text(re.sub(r"(?m)^(Version: .*)$", r"\1~earlier", control.read_text()))
+    # Hardly packed: that takes longest by far.
+    subprocess.run(["dpkg-deb", "-Zxz", "-z0", "--root-owner-group", "--build", folder / "tree", folder / "earlier"], check=True,
+                   stdout=subprocess.DEVNULL)
+    shutil.rmtree(folder / "tree")
+    return folder
 
 
 class Box:
@@ -69,6 +90,18 @@ class Box:
     def pid(self):
         """The daemon; 0 if there is none. Never to be killed without looking: 0 would be whoever kills."""
         return int(self.property("MainPID") or 0)
+
+    def here(self):
+        """The number of the daemon's process here."""
+        pid = str(self.pid())
+        for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+            try:
+                numbers = re.search(r"^NSpid:(.*)", status.read_text(), re.M)[1].split()
+                if len(numbers) > 1 and numbers[-1] == pid and (status.parent / "root").samefile(self.machine.path("/")):
+                    return int(status.parent.name)
+            except OSError:
+                pass
+        raise AssertionError(f"there is no process {pid} in the machine")
 
     def kill(self, signal):
         pid = self.pid()

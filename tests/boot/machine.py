@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -26,9 +27,15 @@ def recipe(suite):
     return ["mmdebstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), suite, "root.tar"]
 
 
-def tree(folder, suite):
+def suite():
+    """Debian's name for what this system is, so that what is built here runs there."""
+    release = dict(line.split("=", 1) for line in pathlib.Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    return release["VERSION_CODENAME"].strip('"')
+
+
+def tree(folder):
     """The folder of the tree; made first, if there is none by this recipe."""
-    command = recipe(suite)
+    command = recipe(suite())
     made = pathlib.Path(folder, hashlib.sha256("\0".join(command).encode()).hexdigest()[:16]).resolve()
     if made.exists():
         return made
@@ -42,7 +49,7 @@ def tree(folder, suite):
     subprocess.run(["tar", "-C", making / "root", "-xf", making / "root.tar"], check=True)
     (making / "root").rename(made)
     shutil.rmtree(making)
-    print(f"tree made in {time.monotonic() - begin:.0f} s", flush=True)
+    print(f"tree made in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     return made
 
 
@@ -191,3 +198,15 @@ class Machine:
 
     def __exit__(self, *_):
         self._gone()
+
+
+def main():
+    """Makes the tree in a folder, and says why no machine runs of it, if none does."""
+    folder = pathlib.Path(sys.argv[1]).resolve()
+    if reason := why_not(tree(folder)):
+        print(f"no machine with systemd runs here: {reason}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
