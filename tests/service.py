@@ -55,14 +55,13 @@ def call_probes():
     return names, NO_VOICE + "".join(f"[probe.{name}]\n{CALL}" for name in names)
 
 
-def from_page(metrics, name):
-    """Values of one probe's newest call on the page, in milliseconds."""
+def values_of(readings):
+    """Values of one call in milliseconds."""
     values = {}
     for key, (metric, labels) in KEYS.items():
-        wanted = {"probe": name, **labels}
-        for series, value in metrics.items():
-            if series.startswith(f"bellwether_{metric}_seconds{{") and all(f'{label}="{text}"' in series for label, text in wanted.items()):
-                values[key] = value * 1e3
+        for reading in readings:
+            if reading["metric"] == metric and labels.items() <= reading["labels"].items() and reading["value"] is not None:
+                values[key] = reading["value"] * 1e3
     return values
 
 
@@ -70,24 +69,28 @@ def by_the_service(box):
     names, config = call_probes()
     box.configure(config)
     box.restart()
-    count = lambda what, name: int(sum(value for series, value in box.metrics().items()
-                                       if series.startswith(f'bellwether_probe_{what}_total{{probe="{name}"')))
     # The first inspection of all is that of the start.
     wait_for("the first inspection", lambda: all(box.runs(name) >= 1 for name in names), 120, 0.5)
-    calls, seen = [], {name: box.runs(name) for name in names}
-    bad = lambda: sum(count("inconclusive", name) + count("failures", name) for name in names)
-    began = bad()
-    while len(calls) < CALLS:
-        for name in names:
-            metrics = box.metrics()
-            if (runs := metrics.get(f'bellwether_probe_runs_total{{probe="{name}"}}')) and runs > seen[name]:
-                seen[name] = runs
-                # Readings of a run are on the page once it is judged, just after it is counted.
-                time.sleep(0.5)
-                calls.append(from_page(box.metrics(), name))
-                say("service", calls)
-        time.sleep(0.3)
-    return calls[:CALLS], bad() - began
+    sums = lambda what: sum(value for series, value in box.metrics().items() if series.startswith(f"bellwether_probe_{what}_total{{")
+                            and any(f'probe="{name}"' in series for name in names))
+    began, void, before = sums("runs"), sums("inconclusive") + sums("failures"), calls_kept(box)
+    wait_for(f"{CALLS} calls", lambda: sums("runs") - began >= CALLS, 70 * CALLS + 120, 1)
+    wait_for("their readings", lambda: len(calls_kept(box)) - len(before) >= CALLS, 30, 1)
+    calls = []
+    for at in sorted(calls_kept(box).keys() - before.keys())[:CALLS]:
+        calls.append(values_of(calls_kept(box)[at]))
+        say("service", calls)
+    return calls, int(sums("inconclusive") + sums("failures") - void)
+
+
+def calls_kept(box):
+    """Readings of each call that is in the history, by when it was and whose. The page shows no more than 500 series."""
+    calls = {}
+    for line in box.bellwether("history export 2>/dev/null").stdout.splitlines():
+        reading = json.loads(line)
+        if reading.get("metric", "").startswith("media_"):
+            calls.setdefault((reading["ts"], reading["labels"]["probe"]), []).append(reading)
+    return calls
 
 
 def by_hand(box):
@@ -101,12 +104,7 @@ def by_hand(box):
         found = json.loads(done.stdout)
         run, = found["runs"]
         void += bool(run["inconclusive"] or run["failure"])
-        values = {}
-        for key, (metric, labels) in KEYS.items():
-            for reading in found["readings"]:
-                if reading["metric"] == metric and labels.items() <= reading["labels"].items() and reading["value"] is not None:
-                    values[key] = reading["value"] * 1e3
-        calls.append(values)
+        calls.append(values_of(found["readings"]))
         say("by hand", calls)
     return calls, void
 

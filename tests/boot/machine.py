@@ -202,8 +202,11 @@ class Machine:
 
 def main():
     """Makes the tree in a folder, and says why no machine runs of it, if none does."""
-    folder = pathlib.Path(sys.argv[1]).resolve()
-    if reason := why_not(tree(folder)):
+    try:
+        reason = why_not(tree(pathlib.Path(sys.argv[1]).resolve()))
+    except AssertionError as error:
+        reason = f"the tree of packages is not made: {error}"
+    if reason:
         print(f"no machine with systemd runs here: {reason}")
         sys.exit(1)
 
