@@ -310,7 +310,7 @@ impl<C: Clock> Daemon<C> {
         }
         self.count_orders().await;
         self.publish();
-        memory::trim();
+        memory::hand_back();
     }
 
     /// An order came back from its channel.

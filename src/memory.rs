@@ -1,8 +1,8 @@
-//! Keeps the resident memory small, and hands back what only starting needed.
+//! Keeps the resident memory small: hands back what starting, and each inspection, needed for a moment.
 //!
-//! Most of a daemon's resident memory is code that ran once: parsing the command line and the config,
-//! opening the ledger, building tables. The kernel keeps such pages mapped for as long as the process
-//! lives. Unmapping them costs nothing: they are clean copies of files, and what is needed again comes
+//! Most of a daemon's resident memory is code that ran once, or runs once a minute: parsing the config,
+//! judging, writing the ledger. The kernel keeps such pages mapped for as long as the process lives.
+//! Unmapping them costs nearly nothing: they are clean copies of files, and what is needed again comes
 //! back from the page cache.
 
 use std::{fs, ops::Range};
@@ -19,7 +19,7 @@ pub fn share_one_heap() {
 }
 
 /// Unmaps the resident pages of all code and constants, and gives free heap back to the system. To be called when
-/// starting, or taking a new config, is over.
+/// starting, taking a new config, or an inspection is over.
 pub fn hand_back() {
     let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
     for code in maps.lines().filter_map(code_range) {
@@ -34,7 +34,7 @@ pub fn hand_back() {
 }
 
 /// Gives free heap back to the system.
-pub fn trim() {
+fn trim() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "the allocator is C's")]
     // SAFETY: malloc_trim may be called at any time from any thread.
